@@ -1,0 +1,23 @@
+//! Angelia: topics and subscriptions over one durable message log, spoken to in several wire dialects.
+//!
+//! The map. Arrows point at what a layer may use; a test holds them:
+//!
+//! ```text
+//! main → cli, server              cli → the public HTTP API (store inspect, export, import: storage, broker::codec)
+//! server → everything below
+//! api/x → broker, auth, domain (types), telemetry          api/x never → api/y
+//! delivery → broker, domain, telemetry
+//! broker → domain, storage (trait), validation, clock, telemetry
+//! auth → broker (documents), domain     validation → domain     storage/* → storage (trait), clock, telemetry
+//! domain → std, bytes
+//! ```
+//!
+//! - [`domain`] is pure: what a topic, a subscription, a lease mean. Deterministic, no I/O, `now` is an argument.
+//! - [`storage`] keeps bytes under offsets and bytes under keys, with compare-and-append and compare-and-set.
+//! - `broker` drives the domain over a store: the operations that every dialect translates to.
+//! - `api` holds the dialects: parse, one broker call, render.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod domain;
+pub mod storage;
