@@ -370,7 +370,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     async fn delete(&self, key: &Key, expected: Version) -> Result<Put>;
 
     /// Documents whose keys begin with `prefix`.
-    async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize, order: Order) -> Result<Vec<(Key, Document)>>;
+    async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize, order: Order)
+    -> Result<Vec<(Key, Document)>>;
 
     /// How the store is, without touching it.
     fn health(&self) -> Health;
