@@ -18,9 +18,13 @@
 //! - `api` holds the dialects: parse, one broker call, render.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod auth;
 pub mod broker;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod server;
 pub mod storage;
 pub mod telemetry;
