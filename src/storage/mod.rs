@@ -37,6 +37,9 @@
 //!     applied), any other error (not applied). Unknown is resolved by reading back the batch's nonce, never by blind retry.
 //! 19. A batch or value above the engine's limits answers [`StoreError::TooLarge`] before anything is written.
 
+mod limits;
+pub mod memory;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;
@@ -370,7 +373,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     async fn delete(&self, key: &Key, expected: Version) -> Result<Put>;
 
     /// Documents whose keys begin with `prefix`.
-    async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize, order: Order) -> Result<Vec<(Key, Document)>>;
+    async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize, order: Order)
+    -> Result<Vec<(Key, Document)>>;
 
     /// How the store is, without touching it.
     fn health(&self) -> Health;
