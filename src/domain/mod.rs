@@ -1,0 +1,20 @@
+//! The domain: what a topic, a message, a subscription and a lease mean.
+//!
+//! Pure and deterministic: no I/O, no clock, no randomness, no crate but `bytes`, no word of any dialect. `now` is always an
+//! argument; the same inputs give the same outputs, byte for byte.
+
+pub mod acl;
+pub mod error;
+pub mod id;
+pub mod limits;
+pub mod message;
+pub mod project;
+pub mod subscription;
+pub mod topic;
+pub mod user;
+
+pub use error::{Error, Resource, Result};
+pub use id::{
+    Fence, Incarnation, LogRef, Name, Offset, ProducerId, ProjectId, SchemaId, SubscriptionId, Timestamp, TopicId,
+    UserId,
+};
