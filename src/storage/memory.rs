@@ -257,7 +257,10 @@ fn prefix_end(prefix: &Key) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::super::Nonce;
+    use super::super::contract::{Subject, contract_suite};
     use super::*;
+
+    contract_suite!(memory, async { Subject::new(MemoryStore::new()) });
 
     #[tokio::test]
     async fn trimming_and_closing_free_the_memory() {

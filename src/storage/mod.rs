@@ -37,6 +37,8 @@
 //!     applied), any other error (not applied). Unknown is resolved by reading back the batch's nonce, never by blind retry.
 //! 19. A batch or value above the engine's limits answers [`StoreError::TooLarge`] before anything is written.
 
+#[cfg(test)]
+pub(crate) mod contract;
 mod limits;
 pub mod memory;
 
