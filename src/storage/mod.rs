@@ -39,8 +39,10 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+pub mod faulty;
 mod limits;
 pub mod memory;
+pub mod metered;
 
 use async_trait::async_trait;
 use bytes::Bytes;
