@@ -39,6 +39,8 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+#[cfg(test)]
+pub(crate) mod differential_tests;
 pub mod faulty;
 mod limits;
 pub mod memory;
