@@ -48,6 +48,12 @@ pub struct Config {
 pub struct StoreConfig {
     /// Engine and place; see [`StoreUrl`].
     pub url: String,
+    /// Bytes of one segment file.
+    pub segment_bytes: u64,
+    /// Spare segments kept ready.
+    pub reserve_segments: usize,
+    /// Most bytes of recent messages in memory.
+    pub cache_bytes: usize,
 }
 
 /// `[listen]`.
@@ -84,6 +90,8 @@ pub struct Ams {
     pub auth_option: String,
     /// Whether access lists are checked.
     pub per_resource_auth: bool,
+    /// The public host name, or empty.
+    pub proxy_hostname: String,
 }
 
 /// `[secrets]`.

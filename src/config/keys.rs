@@ -24,6 +24,9 @@ pub(super) enum Kind {
 /// Every setting with its kind, in the order of `config/default.toml`.
 pub(super) const KEYS: &[(&str, Kind)] = &[
     ("store.url", Kind::Text),
+    ("store.segment_bytes", Kind::Integer(1_048_576, 2_147_483_648)),
+    ("store.reserve_segments", Kind::Integer(1, 64)),
+    ("store.cache_bytes", Kind::Integer(1_048_576, 17_179_869_184)),
     ("listen.ams", Kind::Listener),
     ("listen.ams_tls", Kind::Listener),
     ("listen.ops", Kind::Listener),
@@ -33,6 +36,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("ams.service_token_file", Kind::Text),
     ("ams.auth_option", Kind::Choice(&["key", "header", "both"])),
     ("ams.per_resource_auth", Kind::Flag),
+    ("ams.proxy_hostname", Kind::Text),
     ("secrets.key_file", Kind::Text),
     ("limits.publish_bytes", Kind::Integer(1_024, 8_388_608)),
     ("limits.message_bytes", Kind::Integer(1_024, 8_388_608)),

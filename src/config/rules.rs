@@ -92,6 +92,9 @@ fn choice(key: &str, value: &str) -> Result<(), Invalid> {
 fn integer(config: &Config, name: &str) -> u64 {
     let limits = &config.limits;
     match name {
+        "store.segment_bytes" => config.store.segment_bytes,
+        "store.reserve_segments" => config.store.reserve_segments as u64,
+        "store.cache_bytes" => config.store.cache_bytes as u64,
         "limits.publish_bytes" => limits.publish_bytes as u64,
         "limits.message_bytes" => limits.message_bytes as u64,
         "limits.body_bytes" => limits.body_bytes as u64,

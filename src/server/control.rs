@@ -27,16 +27,14 @@ pub enum Request {
         /// Where to; absolute.
         folder: PathBuf,
     },
-    /// Make a new key and encrypt all tokens with it.
-    RotateKey,
 }
 
-/// What comes back: words for people.
+/// What comes back.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Response {
     /// It is done.
-    Done(String),
+    Done,
     /// It is not, and why.
     Failed(String),
 }
@@ -116,13 +114,15 @@ mod tests {
     async fn a_request_is_answered_on_a_socket_that_only_its_owner_may_use() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(SOCKET), "left by a crash").unwrap();
-        let control = Control::serve(folder.path(), |request| async move { Response::Done(format!("{request:?}")) }).unwrap();
+        let control =
+            Control::serve(folder.path(), |request| async move { Response::Failed(format!("{request:?}")) }).unwrap();
         let mode = std::fs::metadata(folder.path().join(SOCKET)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let place = folder.path().to_owned();
-        let answer = tokio::task::spawn_blocking(move || ask(&place, &Request::RotateKey)).await.unwrap().unwrap();
-        assert_eq!(answer, Some(Response::Done("RotateKey".to_owned())));
+        let (place, backup) = (folder.path().to_owned(), Request::Backup { folder: "/copy".into() });
+        let expected = Response::Failed(format!("{backup:?}"));
+        let answer = tokio::task::spawn_blocking(move || ask(&place, &backup)).await.unwrap().unwrap();
+        assert_eq!(answer, Some(expected));
         drop(control);
-        assert_eq!(ask(folder.path(), &Request::RotateKey).unwrap(), None);
+        assert_eq!(ask(folder.path(), &Request::Backup { folder: "/copy".into() }).unwrap(), None);
     }
 }
