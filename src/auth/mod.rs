@@ -117,6 +117,16 @@ impl Auth {
     pub async fn token_of(&self, _id: UserId) -> Result<Token> {
         later()
     }
+    /// Sets a user's roles in one project, or ends his membership there with none; his other memberships stay as they are, also
+    /// when they change meanwhile. [`Error::NotFound`].
+    pub async fn set_membership(
+        &self,
+        _id: UserId,
+        _project: ProjectId,
+        _roles: Option<Vec<RoleName>>,
+    ) -> Result<Arc<User>> {
+        later()
+    }
     /// Takes all memberships of a project away: it was deleted.
     pub async fn forget_project(&self, _project: ProjectId) -> Result<()> {
         later()
