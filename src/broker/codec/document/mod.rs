@@ -15,6 +15,7 @@ use crate::domain::{Incarnation, Name, Result, Timestamp, UserId};
 use crate::storage::{Nonce, VALUE_BYTES_MAX};
 use bytes::Bytes;
 use fields::{FieldReader, Fields, Value, damaged};
+pub(crate) use kinds::Thing;
 use std::fmt;
 use std::sync::Arc;
 
@@ -142,8 +143,7 @@ pub(crate) fn decode<R: Record>(value: &[u8]) -> Result<(Nonce, R)> {
     if value.len() > VALUE_BYTES_MAX {
         return Err(in_document(damaged("it is too large")));
     }
-    let (header, body) =
-        value.split_at_checked(HEADER_BYTES).ok_or_else(|| in_document(damaged("it is cut short")))?;
+    let (header, body) = value.split_at_checked(HEADER_BYTES).ok_or_else(|| in_document(damaged("it is cut short")))?;
     let nonce = read_header::<R>(header).map_err(in_document)?;
     let mut fields = FieldReader::new(body);
     let record = R::read(&mut fields).and_then(|record| fields.finish().map(|()| record)).map_err(in_document)?;
@@ -154,7 +154,9 @@ fn read_header<R: Record>(header: &[u8]) -> Result<Nonce> {
     let mut header = Value::new(header);
     let format = header.take(1)?.u8()?;
     if format != FORMAT {
-        return Err(damaged(format!("format {format} is not known: a newer version wrote it, use that or a later one")));
+        return Err(damaged(format!(
+            "format {format} is not known: a newer version wrote it, use that or a later one"
+        )));
     }
     let kind = header.take(1)?.u8()?;
     if kind != R::KIND {
