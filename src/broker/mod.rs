@@ -6,7 +6,9 @@
 
 pub mod catalog;
 pub mod codec;
+pub(crate) mod documents;
 pub mod subscription;
+pub(crate) mod sweeper;
 pub mod topic;
 
 pub use catalog::{
@@ -82,6 +84,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) catalog: catalog::Catalog,
 }
 
 impl Broker {
@@ -90,7 +93,8 @@ impl Broker {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(store: Arc<dyn Store>, clock: Clock, options: Options, metrics: Arc<Metrics>) -> Result<Self> {
-        Ok(Self { inner: Arc::new(Inner { store, clock, options, metrics }) })
+        let catalog = catalog::Catalog::new(store.clone(), clock.clone(), &options, metrics.clone());
+        Ok(Self { inner: Arc::new(Inner { store, clock, options, metrics, catalog }) })
     }
 
     /// Stops maintenance and actors; what was accepted is finished first. The store stays open.

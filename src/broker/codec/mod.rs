@@ -1,3 +1,4 @@
 //! The binary forms of what the broker stores: messages, events, snapshots, documents. Each carries a version; golden bytes hold them.
 
+pub(crate) mod document;
 pub mod message;
