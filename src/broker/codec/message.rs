@@ -234,6 +234,8 @@ pub(crate) struct Totals {
 pub(crate) struct Record {
     bytes: Bytes,
     pub(crate) count: u32,
+    /// Payload and attribute bytes.
+    pub(crate) body_bytes: usize,
     text_bytes: u64,
 }
 
@@ -260,7 +262,8 @@ impl Record {
         for time in [times.visible.0, times.visible.1, times.expires.0, times.expires.1] {
             header.put_u64_le(time.0);
         }
-        Self { bytes: bytes.freeze(), count, text_bytes: all().map(|builder| builder.text_bytes).sum() }
+        let text_bytes = all().map(|builder| builder.text_bytes).sum();
+        Self { bytes: bytes.freeze(), count, body_bytes: bodies, text_bytes }
     }
 
     /// The record's bytes for an append right behind the batch that `previous` describes.
@@ -286,11 +289,6 @@ impl Record {
             at,
             count: self.count,
         }
-    }
-
-    /// How many bytes it takes in the store.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
     }
 }
 
