@@ -54,6 +54,11 @@ impl TopicActor {
         Self { log, queue: Mutex::default(), tail: tail::TailWatch::default(), cache: Mutex::default() }
     }
 
+    /// Which log.
+    pub(super) const fn log(&self) -> LogId {
+        self.log
+    }
+
     /// The log's extent; none when it is gone.
     pub(super) async fn bounds(&self, broker: &Broker) -> Result<Option<Bounds>> {
         Ok(broker.inner.store.bounds(self.log).await?)
@@ -88,16 +93,13 @@ impl Broker {
             return Ok(Receipt { first: Offset(bounds.next.0), count: 0, at: Timestamp(self.inner.clock.wall()) });
         }
         let published = self.topic_actor(topic)?.publish(self, batch, None).await;
-        self.forget_if_gone(topic, &published);
-        published
+        self.look_again(topic, published).await
     }
 
     /// The extent and totals of a topic; [`Error::NotFound`] when it is gone.
     pub async fn topic_bounds(&self, topic: &Topic) -> Result<TopicBounds> {
         let bounds = self.bounds_of(topic).await?;
-        let tail = self.topic_actor(topic)?.tail_at(self, Offset(bounds.next.0)).await;
-        self.forget_if_gone(topic, &tail);
-        let tail = tail?;
+        let tail = self.topic_actor(topic)?.tail_at(self, Offset(bounds.next.0)).await?;
         Ok(TopicBounds {
             first: Offset(bounds.first.0),
             next: tail.next,
@@ -162,8 +164,7 @@ impl Broker {
     /// The topic's log as the store has it now.
     async fn bounds_of(&self, topic: &Topic) -> Result<Bounds> {
         let bounds = self.inner.store.bounds(LogId(topic.log.0)).await?.ok_or(Error::NotFound(Resource::Topic));
-        self.forget_if_gone(topic, &bounds);
-        bounds
+        self.look_again(topic, bounds).await
     }
 }
 

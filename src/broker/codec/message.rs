@@ -241,10 +241,13 @@ pub(crate) struct Record {
 
 impl Record {
     /// Merges builders in order. The first one's buffer is taken over; the others' bodies are copied once.
-    pub(crate) fn merge<'a>(first: &mut BatchBuilder, others: impl Iterator<Item = &'a BatchBuilder> + Clone) -> Self {
+    pub(crate) fn merge<'a>(
+        first: &'a mut BatchBuilder,
+        others: impl Iterator<Item = &'a BatchBuilder> + Clone,
+    ) -> Self {
         first.begin();
         let mut bytes = std::mem::take(&mut first.buffer);
-        let first: &BatchBuilder = first;
+        let first: &'a BatchBuilder = first;
         let all = || std::iter::once(first).chain(others.clone());
         bytes.reserve(all().map(BatchBuilder::bytes).sum::<usize>().saturating_sub(bytes.len()));
         others.clone().for_each(|builder| bytes.put_slice(builder.bodies()));
@@ -351,25 +354,25 @@ impl MessageBatch {
         self.record.len()
     }
 
-    /// What a decision at `now` needs to know of the messages: a summary where that is enough.
-    pub(crate) fn span(&self, now: Timestamp) -> Result<Span> {
-        let count = u64::from(self.count);
-        if self.times.expires.1 <= now {
-            return Ok(Span::Expired { count, by: self.times.expires.1 });
+    /// What spares looking at `count` of its messages one by one at `now`, if anything does.
+    pub(crate) fn summary(&self, count: u64, now: Timestamp) -> Option<Span> {
+        let (until, by) = (self.times.visible.0, self.times.expires.1);
+        match (by <= now, now < until) {
+            (true, _) => Some(Span::Expired { count, by }),
+            (_, true) => Some(Span::Delayed { count, until }),
+            _ => None,
         }
-        if self.times.visible.0 > now {
-            return Ok(Span::Delayed { count, until: self.times.visible.0 });
-        }
-        let headers: Option<Vec<Header>> = self.entries().map(|entry| entry.map(|entry| entry.header)).collect();
-        headers.map(Span::Each).ok_or_else(|| self.damaged())
+    }
+
+    /// The headers of the messages in `range`, in order. Touches no payload.
+    pub(crate) fn headers(&self, range: Range<Offset>) -> impl Iterator<Item = Result<Header>> {
+        self.within(range).map(|entry| entry.map(|entry| entry.header).ok_or_else(|| self.damaged()))
     }
 
     /// The messages from `range`, in order, without copying a payload.
     pub(crate) fn messages(&self, range: Range<Offset>) -> impl Iterator<Item = Result<Published>> {
-        let skip = usize::try_from(range.start.since(self.first)).unwrap_or(usize::MAX);
-        let count = usize::try_from(range.end.since(range.start.max(self.first))).unwrap_or(usize::MAX);
         let offset = range.start.max(self.first);
-        self.entries().skip(skip).take(count).enumerate().map(move |(place, entry)| {
+        self.within(range).enumerate().map(move |(place, entry)| {
             let message = entry.and_then(|entry| self.message(&entry)).ok_or_else(|| self.damaged())?;
             Ok(Published { offset: offset.plus(place as u64), at: self.at, message })
         })
@@ -382,6 +385,12 @@ impl MessageBatch {
         };
         let payload = Payload { bytes: self.record.slice(entry.payload.clone()), form: entry.form };
         Some(Message { header: entry.header, attributes, payload, ordering_key: Bytes::new() })
+    }
+
+    fn within(&self, range: Range<Offset>) -> impl Iterator<Item = Option<Entry>> {
+        let skip = usize::try_from(range.start.since(self.first)).unwrap_or(usize::MAX);
+        let count = usize::try_from(range.end.since(range.start.max(self.first))).unwrap_or(usize::MAX);
+        self.entries().skip(skip).take(count)
     }
 
     fn entries(&self) -> Entries<'_> {

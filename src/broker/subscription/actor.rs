@@ -5,6 +5,7 @@
 
 use super::round::{Desk, Outcome};
 use crate::broker::Broker;
+use crate::broker::resolve::Standing;
 use crate::broker::topic::TopicActor;
 use crate::domain::subscription::state::State;
 use crate::domain::subscription::{Command, Grant, Reply, Subscription, Targets};
@@ -13,6 +14,7 @@ use crate::storage::LogId;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -28,6 +30,8 @@ pub(in crate::broker) struct SubscriptionActor {
     about: Mutex<Arc<Subscription>>,
     queue: Mutex<Queue>,
     wake: Notify,
+    /// Whether a task moves messages to the dead-letter topic.
+    pub(super) burying: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +58,7 @@ pub(super) enum Ask {
 }
 
 /// What is done with a state when it is seen.
-pub(super) struct Look(pub(super) Box<dyn FnOnce(Result<Seen<'_>>) + Send>);
+pub(super) struct Look(pub(super) Box<dyn FnOnce(Result<Seen<'_>>) + Send + Sync>);
 
 impl std::fmt::Debug for Look {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -66,15 +70,6 @@ impl std::fmt::Debug for Look {
 pub(super) struct Seen<'a> {
     pub(super) state: &'a State,
     pub(super) topic: Option<&'a Standing>,
-}
-
-/// A topic as it stands.
-#[derive(Clone, Debug)]
-pub(super) struct Standing {
-    pub(super) document: Arc<crate::domain::topic::Topic>,
-    pub(super) actor: Arc<TopicActor>,
-    pub(super) first: Offset,
-    pub(super) next: Offset,
 }
 
 /// The answer to a command.
@@ -92,6 +87,7 @@ impl SubscriptionActor {
             about: Mutex::new(Arc::new(subscription.clone())),
             queue: Mutex::default(),
             wake: Notify::new(),
+            burying: AtomicBool::new(false),
         }
     }
 
@@ -149,7 +145,7 @@ impl SubscriptionActor {
     pub(super) async fn look<T: Send + 'static>(
         self: &Arc<Self>,
         broker: &Broker,
-        look: impl FnOnce(Seen<'_>) -> T + Send + 'static,
+        look: impl FnOnce(Seen<'_>) -> T + Send + Sync + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let look = Look(Box::new(move |seen| {
@@ -297,7 +293,7 @@ struct Parked {
     /// Whether there may be something for them.
     due: bool,
     /// The topic's end, watched while somebody waits.
-    tail: Option<(LogId, watch::Receiver<Offset>)>,
+    tail: Option<(Arc<TopicActor>, watch::Receiver<Offset>)>,
 }
 
 impl Parked {
@@ -313,8 +309,8 @@ impl Parked {
         if outcome.parked.is_empty() && self.waiting.is_empty() {
             self.tail = None;
         } else if let Some(topic) = outcome.topic {
-            if self.tail.as_ref().is_none_or(|(log, _)| *log != topic.actor.log()) {
-                self.tail = Some((topic.actor.log(), topic.actor.watch(broker)));
+            if self.tail.as_ref().is_none_or(|(watched, _)| !Arc::ptr_eq(watched, &topic.actor)) {
+                self.tail = Some((Arc::clone(&topic.actor), topic.actor.watch(broker)));
             }
             // The round saw the topic up to here.
             let seen = self.tail.as_mut().map(|(_, tail)| *tail.borrow_and_update());

@@ -6,7 +6,7 @@
 use crate::broker::Broker;
 use crate::broker::append::{Entry, Outcome};
 use crate::broker::codec::event::{Body, Record};
-use crate::broker::codec::snapshot::{self, Chunk};
+use crate::broker::codec::snapshot::{self, Assembly};
 use crate::domain::subscription::{Event, State, apply};
 use crate::domain::{Error, Offset, Resource, Result};
 use crate::storage::{LogId, Position, Purpose, Read, ReadLimit, StoredBatch, Time};
@@ -121,7 +121,7 @@ impl Replica {
     /// there is none, and the state is as it was.
     pub(super) async fn take_snapshot(&mut self, broker: &Broker) -> Result<bool> {
         let as_of = self.next;
-        let chunks = snapshot::encode(&self.state, as_of);
+        let chunks = snapshot::chunks(&self.state, as_of);
         self.snapshot_bytes = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
         self.since = (0, 0);
         for chunk in chunks {
@@ -158,7 +158,10 @@ impl Replica {
 struct Replay {
     start: Offset,
     next: Offset,
-    chunks: Vec<Chunk>,
+    chunks: Assembly,
+    snapshot: Option<(Offset, State)>,
+    snapshot_bytes: usize,
+    /// With their place and size; those that no snapshot covers.
     events: Vec<(Offset, usize, Vec<Event>)>,
     newest_snapshot: Option<Offset>,
 }
@@ -179,7 +182,13 @@ impl Replay {
                 let record = Record::decode(&batch.payload)?;
                 self.newest_snapshot = self.newest_snapshot.max(record.newest_snapshot);
                 match record.body {
-                    Body::Chunk(chunk) => self.chunks.push(chunk),
+                    Body::Chunk(chunk) => {
+                        if let Some((as_of, state)) = self.chunks.add(chunk)? {
+                            self.events.retain(|(at, ..)| *at >= as_of);
+                            self.snapshot_bytes = snapshot::encode(&state).len();
+                            self.snapshot = Some((as_of, state));
+                        }
+                    }
                     Body::Events(events) => self.events.push((Offset(batch.first.0), batch.payload.len(), events)),
                 }
                 self.next = Offset(batch.next().0);
@@ -188,16 +197,15 @@ impl Replay {
     }
 
     fn finish(self, log: LogId) -> Result<Replica> {
-        let snapshot = snapshot::newest(&self.chunks)?;
-        let snapshot_bytes = self.chunks.iter().map(|chunk| chunk.bytes.len()).sum();
-        let (from, state) = match snapshot {
-            Some((as_of, state)) => (as_of, state),
-            None if self.start == Offset(0) => (Offset(0), State::default()),
+        let (as_of, state) = match self.snapshot {
+            Some((as_of, state)) => (Some(as_of), state),
+            None if self.start == Offset(0) => (None, State::default()),
             None => return Err(Error::Damaged(format!("{log} has no snapshot at or after offset {}", self.start))),
         };
-        let newest_snapshot = (from > Offset(0)).then_some(from).max(self.newest_snapshot);
-        let mut replica = Replica { state, log, next: self.next, newest_snapshot, since: (0, 0), snapshot_bytes };
-        for (_, bytes, events) in self.events.iter().filter(|(at, ..)| *at >= from) {
+        let (next, newest_snapshot) = (self.next, as_of.max(self.newest_snapshot));
+        let mut replica =
+            Replica { state, log, next, newest_snapshot, since: (0, 0), snapshot_bytes: self.snapshot_bytes };
+        for (_, bytes, events) in &self.events {
             events.iter().for_each(|event| apply(&mut replica.state, event));
             replica.count(*bytes);
         }

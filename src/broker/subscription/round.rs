@@ -3,11 +3,11 @@
 //!
 //! Owns the way from commands to durable answers. What a command means is the domain's affair; when a round begins, `actor`'s.
 
-use super::actor::{Answer, Ask, Seen, Standing, SubscriptionActor};
+use super::actor::{Answer, Ask, Seen, SubscriptionActor};
 use super::replica::Replica;
 use crate::broker::Broker;
 use crate::broker::append;
-use crate::broker::codec::message::MessageBatch;
+use crate::broker::resolve::Standing;
 use crate::broker::topic::Found;
 use crate::domain::message::Header;
 use crate::domain::subscription::headers::Span;
@@ -125,7 +125,7 @@ impl Desk {
         about: &Subscription,
         asks: &[Ask],
     ) -> Result<Option<(Judged, Option<Standing>)>> {
-        let topic = stand(broker, about).await?;
+        let topic = broker.standing(about.project, &about.topic).await?;
         // Taken out, so that a state that is ahead of the log is lost on every way out but the good ones.
         let mut replica = match self.replica.take() {
             Some(replica) => replica,
@@ -215,9 +215,8 @@ impl Desk {
                     }
                 }
                 Err(Error::StaleIncarnation) => {
-                    if let Some(topic) = topic {
-                        broker.forget_topic(&topic.document);
-                    }
+                    let known = broker.topic_now(about.project, &about.topic).await.map(|topic| topic.incarnation);
+                    tracing::debug!(?known, "a subscription stands on a later topic than was known");
                     return Ok(None);
                 }
                 Err(error) => return Ok(Some(Err(error))),
@@ -310,6 +309,9 @@ impl Desk {
             }
         }
         outcome.parked = parked;
+        if self.replica.as_ref().is_some_and(|replica| !replica.state.dead_letters().is_empty()) {
+            actor.start_dead_letters(broker);
+        }
         outcome
     }
 
@@ -321,20 +323,6 @@ impl Desk {
             Err(error) => tracing::warn!(%error, "a subscription's snapshot failed"),
         }
     }
-}
-
-/// The topic as it is now: none while there is none.
-async fn stand(broker: &Broker, about: &Subscription) -> Result<Option<Standing>> {
-    for _ in 0..2 {
-        let Some(document) = broker.topic_of(about).await? else { return Ok(None) };
-        let actor = broker.topic_actor(&document)?;
-        if let Some(bounds) = actor.bounds(broker).await? {
-            return Ok(Some(Standing { document, actor, first: Offset(bounds.first.0), next: Offset(bounds.next.0) }));
-        }
-        // The document was late: its log is gone.
-        broker.forget_topic(&document);
-    }
-    Ok(None)
 }
 
 /// What the command is judged with. While the topic is gone, what needs no message still works on what the subscription stood on: as
