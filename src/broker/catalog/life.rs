@@ -90,7 +90,7 @@ impl Broker {
         let altered = |truth: &Truth<T>| {
             let mut thing = T::clone(standing_live(truth)?);
             change(&mut thing)?;
-            Ok(thing)
+            Ok::<T, Error>(thing)
         };
         let old = self.live_now::<T>(&key).await?;
         let Some(name) = new_name.filter(|name| *name != old.name()) else {

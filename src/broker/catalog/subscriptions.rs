@@ -100,8 +100,8 @@ impl Broker {
     }
 
     /// Appends a new subscription's first event: it stands at the topic's present end.
-    async fn attach_first(&self, _log: LogRef, _topic: &Topic, _settings: &Settings) -> Result<()> {
-        Ok(())
+    async fn attach_first(&self, log: LogRef, topic: &Topic, settings: &Settings) -> Result<()> {
+        self.attach(log, topic, settings).await
     }
 
     /// Changes a subscription; [`Error::NotFound`], [`Error::Invalid`] when the new settings have another ack mode.
