@@ -6,8 +6,9 @@ use crate::storage::memory::MemoryStore;
 use crate::storage::metered::{MeteredStore, Observer};
 use crate::storage::segment::vfs::RealVfs;
 use crate::storage::segment::{CommitObserver, Options, SegmentStore};
-use crate::storage::{Health, Store};
+use crate::storage::{Health, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,10 @@ impl Engine {
             StoreUrl::Segment(folder) => {
                 let options = Options { observer: Some(Arc::new(report.clone())), ..segment_options(config) };
                 let (place, time) = (folder.clone(), clock.clone());
-                let opening = move || SegmentStore::open(&place, options, time, Arc::new(RealVfs));
+                let opening = move || {
+                    make_folder(&place)?;
+                    SegmentStore::open(&place, options, time, Arc::new(RealVfs))
+                };
                 let opened = tokio::task::spawn_blocking(opening).await.map_err(|error| error.to_string())?;
                 let opened = Arc::new(opened.map_err(|error| format!("the store {}: {error}", folder.display()))?);
                 (Arc::clone(&opened) as _, Some((opened, folder)))
@@ -76,6 +80,12 @@ impl Engine {
             metrics.store_segments.with_label_values(&["spare"]).set(signed(stats.segments_pool as u64));
         }
     }
+}
+
+/// Makes the store's folder, if it is missing, for its owner alone: messages are nobody else's business.
+fn make_folder(folder: &Path) -> Result<(), StoreError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| StoreError::Open(format!("cannot be made: {error}")))
 }
 
 /// A figure as gauges hold it.
