@@ -26,7 +26,6 @@ use crate::config::{Config, Invalid, Sources};
 use crate::telemetry::logging;
 use service::Service;
 use sockets::Sockets;
-use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the service is started for.
@@ -73,7 +72,7 @@ pub fn run(sources: Sources, mode: Mode) -> Result<(), Stopped> {
             service.reload(&sources, &level);
         }
         tokio::select! {
-            stopped = service.stop(Duration::from_secs(config.limits.drain_seconds)) => Ok(stopped?),
+            stopped = service.stop() => Ok(stopped?),
             () = told.to_stop() => {
                 Err(Stopped::Failed("stopped at once by a second signal; the store recovers at the next start".to_owned()))
             }

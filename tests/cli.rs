@@ -107,13 +107,12 @@ fn resources_are_made_shown_and_deleted() {
     assert!(in_project(&["topic", "show", "usage"]).contains("archive"));
 
     let token = in_project(&["token", "show", "site-1"]);
-    let as_site = |arguments: &[&str]| [arguments, &["--project", "accounting", "--token", token.trim()]].concat();
-    service.run(&as_site(&["publish", "usage", "record"]));
-    let (code, why) = service.refused(&as_site(&["pull", "archive"]));
+    service.run(&as_site(token.trim(), &["publish", "usage", "record"]));
+    let (code, why) = service.refused(&as_site(token.trim(), &["pull", "archive"]));
     assert_eq!(code, 1);
     assert!(why.contains("archive") && why.contains("403") && why.lines().count() == 1, "{why}");
     in_project(&["token", "refresh", "site-1"]);
-    let (_, why) = service.refused(&as_site(&["publish", "usage", "record"]));
+    let (_, why) = service.refused(&as_site(token.trim(), &["publish", "usage", "record"]));
     assert!(why.contains("401") && why.contains("--token"), "{why}");
 
     in_project(&["subscription", "delete", "archive"]);
@@ -123,6 +122,10 @@ fn resources_are_made_shown_and_deleted() {
     service.run(&["user", "delete", "site-1"]);
     service.run(&["project", "delete", "accounting"]);
     assert_eq!(json(&service.run(&["project", "list", "--json"])), serde_json::json!({}));
+}
+
+fn as_site<'a>(token: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
+    [arguments, &["--project", "accounting", "--token", token]].concat()
 }
 
 #[test]
@@ -236,23 +239,23 @@ fn the_operators_listener_has_three_pages() {
 
 #[test]
 fn a_store_opens_with_its_own_key_only() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for place in [&folder, &other] {
+        assert!(Service::start(place.path(), &["serve"]).stop().success());
+    }
     let own = folder.path().join("data.key");
-    assert!(Service::start(folder.path(), &["serve"]).stop().success());
-    let key = std::fs::read(&own).unwrap();
-    std::fs::remove_file(&own).unwrap();
-    let log = Service::try_start(folder.path(), &["serve"]).unwrap_err();
-    assert!(log.contains("secrets.key_file (./data.key)") && log.contains("put a copy of that file back"), "{log}");
+    let aside = folder.path().join("aside.key");
+    std::fs::rename(&own, &aside).unwrap();
+    let refused = || {
+        let log = Service::try_start(folder.path(), &["serve"]).unwrap_err();
+        assert!(log.contains("secrets.key_file (./data.key)") && log.contains("put a copy of that file back"), "{log}");
+    };
+    refused();
     assert!(!own.exists(), "no new key stays where the old one must come back");
-    assert!(Service::start(&other_store(), &["serve"]).stop().success());
-    std::fs::write(&own, key).unwrap();
-    shell(folder.path(), "chmod 600 data.key");
+    std::fs::copy(other.path().join("data.key"), &own).unwrap();
+    refused();
+    std::fs::rename(&aside, &own).unwrap();
     Service::start(folder.path(), &["serve"]).run(&["user", "list"]);
-}
-
-/// A folder that is gone at the end of the process's run only: a second store for a test.
-fn other_store() -> std::path::PathBuf {
-    tempfile::tempdir().unwrap().keep()
 }
 
 #[test]

@@ -89,14 +89,16 @@ impl Service {
     }
 
     /// Ends everything in the order that the module `server` gives.
-    pub(super) async fn stop(self, drain: Duration) -> Result<(), String> {
+    pub(super) async fn stop(self) -> Result<(), String> {
         tracing::info!("stopping: requests in work are finished first");
         self.ops.set_phase(Phase::Draining);
         drop(self.front.control);
-        self.front.listener.stop(drain, async || self.foundation.broker.stop().await).await;
+        let Foundation { broker, .. } = &self.foundation;
+        // Together: the broker ends what would only wait for messages.
+        futures_util::future::join(self.front.listener.stop(), broker.stop()).await;
         self.foundation.close().await?;
         if let Some(listener) = self.ops_listener {
-            listener.stop(Duration::ZERO, async || {}).await;
+            listener.stop().await;
         }
         tracing::info!("stopped");
         Ok(())
