@@ -318,13 +318,12 @@ impl Parked {
         }
     }
 
-    /// Takes over who found nothing; whoever was parked before is due again when the round freed something.
+    /// Takes over who found nothing; all are due again when the round freed something, maybe only after they were judged.
     fn keep(&mut self, outcome: Outcome, broker: &Broker) {
-        if outcome.freed && !self.waiting.is_empty() {
-            self.due = true;
-        }
-        if outcome.parked.is_empty() && self.waiting.is_empty() {
-            self.tail = None;
+        self.waiting.extend(outcome.parked);
+        self.due |= outcome.freed;
+        if self.waiting.is_empty() {
+            (self.due, self.tail) = (false, None);
         } else if let Some(topic) = outcome.topic {
             if self.tail.as_ref().is_none_or(|(watched, _)| !Arc::ptr_eq(watched, &topic.actor)) {
                 self.tail = Some((Arc::clone(&topic.actor), topic.actor.watch(broker)));
@@ -333,7 +332,6 @@ impl Parked {
             let seen = self.tail.as_mut().map(|(_, tail)| *tail.borrow_and_update());
             self.due |= seen.is_some_and(|seen| seen > topic.next);
         }
-        self.waiting.extend(outcome.parked);
     }
 
     /// Waits until there may be something for the parked, which `true` tells, or until something is asked.
