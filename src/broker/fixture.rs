@@ -97,7 +97,7 @@ async fn start(store: &Arc<FaultyStore>, clock: &Clock, options: Options) -> Bro
 
 /// Moves the manual clock with tokio's paused one.
 async fn go_on(clock: Clock) {
-    const STEP: Duration = Duration::from_millis(1);
+    const STEP: Duration = Duration::from_millis(10);
     loop {
         tokio::time::sleep(STEP).await;
         clock.advance(STEP);
