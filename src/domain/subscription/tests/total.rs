@@ -1,0 +1,16 @@
+//! `apply` on anything.
+
+use crate::domain::subscription::testing::any_event;
+use crate::domain::subscription::{State, apply};
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn any_events_leave_a_sound_state(events in prop::collection::vec(any_event(), 0..25)) {
+        let mut state = State::default();
+        for event in &events {
+            apply(&mut state, event);
+            prop_assert!(state.is_sound(), "after {event:?}: {state:?}");
+        }
+    }
+}
