@@ -208,6 +208,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::domain::subscription::testing::cases(300))]
+
         #[test]
         fn a_run_map_agrees_with_a_plain_map(
             changes in prop::collection::vec(

@@ -43,6 +43,11 @@ pub(crate) fn acknowledge(targets: Targets) -> Command {
     Command::Acknowledge { targets, worker: None }
 }
 
+/// So many random cases, and no file left behind for those that fail: they become tests of their own.
+pub(crate) fn cases(count: u32) -> ProptestConfig {
+    ProptestConfig { cases: count, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 /// A topic, a subscription, a clock.
 #[derive(Clone, Debug)]
 pub(crate) struct World {

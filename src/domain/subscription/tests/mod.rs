@@ -5,6 +5,8 @@ mod dead_letter;
 mod delivery;
 mod leases;
 mod lifetime;
+mod model;
 mod settle;
+mod small_worlds;
 mod total;
 mod worker;
