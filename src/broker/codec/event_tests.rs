@@ -145,7 +145,7 @@ fn what_is_not_a_record_is_refused_and_says_why() {
     refused(&format!("{head}010a0000"), "more follows");
     refused(&format!("{head}010aac"), "cut short");
     refused(&format!("{head}01090501000100"), "reason 5");
-    refused(&format!("{head}01{}", format!("01{ID_HEX}02ac0203")), "ack mode 3");
+    refused(&format!("{head}0101{ID_HEX}02ac0203"), "ack mode 3");
     refused(&format!("{head}01040409000000010001"), "lease flags 0x4");
     refused(&format!("{head}010401{}", "00".repeat(22)), "an id is zero");
     refused("0102ffffffffffffffff000202", "chunk 2 of 2");

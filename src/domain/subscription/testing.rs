@@ -139,8 +139,8 @@ impl World {
         let same_topic = self.incarnation == self.state.incarnation();
         for offset in (range.start.0..range.end.0).map(Offset) {
             assert!(headers.span(offset).is_none(), "{offset} is known");
-            let of_use = !self.state.acknowledged(offset)
-                && !(delivery && self.state.lease(offset).is_some_and(|lease| lease.live(self.now)));
+            let given_out = delivery && self.state.lease(offset).is_some_and(|lease| lease.live(self.now));
+            let of_use = !self.state.acknowledged(offset) && !given_out;
             assert!(!same_topic || of_use, "{offset} is of no use");
         }
     }
