@@ -127,6 +127,16 @@ fn a_purge_acknowledges_everything_and_revokes_every_lease() {
 }
 
 #[test]
+fn a_purge_by_a_node_that_lags_behind_brings_nothing_back() {
+    let mut world = world(5);
+    world.ask(&acknowledge(Targets::Offsets(vec![Offset(4)]))).unwrap();
+    let newest = world.messages.split_off(3);
+    world.ask(&Command::Purge).unwrap();
+    world.messages.extend(newest);
+    assert_eq!(world.pull(9), [3]);
+}
+
+#[test]
 fn extending_moves_the_deadline_to_so_long_from_now() {
     let mut world = world(2);
     let leases = world.lease(up_to(2));

@@ -6,6 +6,7 @@ mod delivery;
 mod leases;
 mod lifetime;
 mod model;
+mod random;
 mod settle;
 mod small_worlds;
 mod total;
