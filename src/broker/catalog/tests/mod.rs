@@ -2,6 +2,7 @@
 
 mod interrupted;
 mod names;
+pub(crate) mod world;
 
 use super::*;
 use crate::domain::subscription::{AckMode, Settings, Subscription};
