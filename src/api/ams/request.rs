@@ -9,6 +9,7 @@ use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
 use crate::domain::{Name, ProjectId};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -48,7 +49,9 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
     let span = tracing::info_span!("request", dialect = "ams", request_id = %id, operation);
     let mut answer = async {
         let answer = respond(ams, &request, found, &mut payload).await;
-        discard(&mut payload, ams.options.body_bytes_max).await;
+        if answer.status() != StatusCode::REQUEST_TIMEOUT {
+            discard(&mut payload, ams.options.body_bytes_max).await;
+        }
         tracing::debug!(method = %request.method(), status = answer.status().as_u16(), "answered");
         answer
     }
