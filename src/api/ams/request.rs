@@ -50,7 +50,8 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
     let mut answer = async {
         let answer = respond(ams, &request, found, &mut payload).await;
         if answer.status() != StatusCode::REQUEST_TIMEOUT {
-            discard(&mut payload, ams.options.body_bytes_max).await;
+            let bytes_max = ams.options().body_bytes_max;
+            discard(&mut payload, bytes_max).await;
         }
         tracing::debug!(method = %request.method(), status = answer.status().as_u16(), "answered");
         answer
@@ -102,7 +103,7 @@ fn refused(route: &Route, refusal: Refusal) -> Failure {
         Refusal::Met(error) if failure.code >= 500 && failure.status == "INTERNAL_SERVER_ERROR" => {
             tracing::error!(status = failure.code, cause = %error, "failed");
         }
-        _ => tracing::info!(status = failure.code, message = %failure.message, "refused"),
+        _ => tracing::info!(status = failure.code, reason = ?failure.message, "refused"),
     }
     failure
 }
@@ -117,7 +118,7 @@ async fn serve(
 ) -> Answer {
     principal::check_names(&variables)?;
     let query = Query::new(request.query_string());
-    let token = principal::token(ams.options.auth_option, request.headers(), query);
+    let token = principal::token(ams.options().auth_option, request.headers(), query);
     match route.operation {
         Operation::Status => return status::status(ams, query, token).await,
         Operation::Version => return status::version(ams, token).await,
@@ -179,7 +180,10 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
 
 /// Reads the body, as one slice if it came as one.
 async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, Failure> {
-    let limit = ams.options.body_bytes_max;
+    let (limit, time_max) = {
+        let options = ams.options();
+        (options.body_bytes_max, options.body_time_max)
+    };
     let announced =
         request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
@@ -204,7 +208,7 @@ async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result
         }
     };
     let late = |_| Failure { code: 408, message: "The request body came too slowly".into(), status: "TIMEOUT" };
-    tokio::time::timeout(ams.options.body_time_max, read).await.map_err(late)?
+    tokio::time::timeout(time_max, read).await.map_err(late)?
 }
 
 /// Reads on what a refused client still sends: a connection closed before that may lose him the answer.

@@ -42,6 +42,48 @@ async fn a_fresh_topic_begins_at_zero_and_a_subscription_at_its_end() {
 }
 
 #[actix_web::test]
+async fn the_original_projects_own_check_runs() {
+    let world = World::new().await;
+    world.post("/v1/projects/cicd", "{}").await.ok();
+    let admin = r#"{"projects":[{"project":"cicd","roles":["project_admin"]}]}"#;
+    let admin = world.post("/v1/users/cicd-admin", admin).await.ok().json()["token"].as_str().unwrap().to_owned();
+    let member = r#"{"projects":[{"project":"cicd","roles":["publisher","consumer"]}]}"#;
+    let member = world.as_user(&admin, Method::POST, "/v1/projects/cicd/members/cicd-user", member).await.ok();
+    let member = member.json()["token"].as_str().unwrap().to_owned();
+    let (topic, subscription) = ("/v1/projects/cicd/topics/cicd-topic", "/v1/projects/cicd/subscriptions/cicd-sub");
+    let list = r#"{"authorized_users":["cicd-user"]}"#;
+    world.as_user(&admin, Method::PUT, topic, "").await.ok();
+    world.as_user(&admin, Method::POST, &format!("{topic}:modifyAcl"), list).await.ok();
+    let body = r#"{"topic":"projects/cicd/topics/cicd-topic","ackDeadlineSeconds":300,"pushConfig":{}}"#;
+    world.as_user(&admin, Method::PUT, subscription, body).await.ok();
+    world.as_user(&admin, Method::POST, &format!("{subscription}:modifyAcl"), list).await.ok();
+    let body = r#"{"messages":[{"data":"msg 1","attributes":{"k":"1"}},{"data":"msg 2"}]}"#;
+    let ids = world.as_user(&member, Method::POST, &format!("{topic}:publish"), body).await.ok().json();
+    assert_eq!(ids["messageIds"], serde_json::json!(["0", "1"]));
+    for ack_id in ["projects/cicd/subscriptions/cicd-sub:0", "projects/cicd/subscriptions/cicd-sub:1"] {
+        let pulled =
+            world.as_user(&member, Method::POST, &format!("{subscription}:pull"), r#"{"maxMessages":"1"}"#).await;
+        assert_eq!(pulled.ok().json()["receivedMessages"][0]["ackId"], ack_id);
+        let ack = serde_json::json!({ "ackIds": [ack_id] }).to_string();
+        world.as_user(&member, Method::POST, &format!("{subscription}:acknowledge"), ack).await.ok();
+    }
+    world.as_user(&admin, Method::DELETE, subscription, "").await.ok();
+    world.as_user(&admin, Method::DELETE, topic, "").await.ok();
+    world.delete("/v1/users/cicd-user").await.ok();
+    world.delete("/v1/projects/cicd").await.ok();
+}
+
+#[actix_web::test]
+async fn a_probe_gets_its_ninety_nine_messages_in_one_answer() {
+    let world = World::demo().await;
+    world.subscription("s1", "").await;
+    let sent: Vec<String> = (0..99).map(|number| format!("message {number}")).collect();
+    world.publish(&sent.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let pulled = world.pull("s1", 99).await;
+    assert_eq!(pulled.iter().map(|(_, message)| message["data"].as_str().unwrap()).collect::<Vec<_>>(), sent);
+}
+
+#[actix_web::test]
 async fn publishing_takes_what_the_contract_takes_and_all_or_nothing() {
     let world = World::demo().await;
     let publish = "/v1/projects/DEMO/topics/t1:publish";
@@ -322,8 +364,11 @@ async fn a_message_and_a_request_are_limited() {
     small.get("/v1/projects/BIG").await.is(404, "project doesn't exist");
 }
 
+/// A message's data and attributes.
+type Content = (Option<String>, Vec<(String, String)>);
+
 /// Publishes messages and checks that a pull gives the same back.
-async fn survives(world: &World, messages: &[(Option<String>, Vec<(String, String)>)]) {
+async fn survives(world: &World, messages: &[Content]) {
     let sent: Vec<Value> = messages
         .iter()
         .map(|(data, attributes)| {
