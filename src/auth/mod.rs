@@ -2,6 +2,8 @@
 //!
 //! Tokens are found by a keyed hash and kept encrypted under the store's key; they appear in no log.
 
+#[cfg(test)]
+mod interrupted_tests;
 mod keys;
 mod roles;
 #[cfg(test)]

@@ -5,8 +5,9 @@
 
 use super::Auth;
 use super::tokens::{TOKEN_BYTES_MAX, Token};
+use crate::broker::catalog::claim::Answer;
 use crate::broker::catalog::entity::Entity;
-use crate::broker::codec::document::{Account, Standing, TokenHash, TokenHint, Truth};
+use crate::broker::codec::document::{Account, Sealed, Standing, TokenHash, TokenHint, Truth};
 use crate::broker::documents::Stored;
 use crate::broker::{Page, PageRequest};
 use crate::domain::acl::RoleName;
@@ -232,18 +233,22 @@ impl Auth {
             Some(hint) => (hint.version, Some(hint.record.holder)),
             None => (Version::ABSENT, None),
         };
-        if let Some(holder) = holder.filter(|holder| *holder != id)
-            && let Some(truth) = self.documents().fetch(&holder).await?
-            && truth.record.standing != Standing::Deleting
-            && truth.record.thing.token_hash == hash
-        {
-            return Err(Error::Invalid { what: "token", why: "is another user's".to_owned() });
+        if let Some(holder) = holder.filter(|holder| *holder != id) {
+            let answer = self.inner.broker.ask(&holder, |truth: &Truth<Account>| match truth.standing {
+                Standing::Deleting => Some(Answer::Yields),
+                _ if truth.thing.token_hash != hash => Some(Answer::Yields),
+                Standing::Live => Some(Answer::Holds),
+                Standing::Claiming => None,
+            });
+            if answer.await? == Answer::Holds {
+                return Err(Error::Invalid { what: "token", why: "is another user's".to_owned() });
+            }
         }
         let claimed = self.documents().put(&hash, &TokenHint { holder: id }, version).await?;
         claimed.map(|_version| ()).ok_or(Error::Changed)
     }
 
-    fn sealed(&self, id: UserId, token: &Token) -> Result<crate::broker::codec::document::Sealed> {
+    fn sealed(&self, id: UserId, token: &Token) -> Result<Sealed> {
         self.inner.keys.seal(token.reveal().as_bytes(), &id.0.to_le_bytes())
     }
 
