@@ -7,6 +7,13 @@
 pub mod catalog;
 pub mod codec;
 pub(crate) mod documents;
+#[cfg(test)]
+mod fixture;
+mod log;
+mod maintenance;
+mod registry;
+mod resolve;
+mod retention;
 pub mod subscription;
 pub(crate) mod sweeper;
 pub mod topic;
@@ -23,8 +30,14 @@ use crate::domain::Result;
 use crate::domain::subscription::NodeId;
 use crate::storage::Store;
 use crate::telemetry::metrics::Metrics;
+use registry::Registry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
+use subscription::SubscriptionActor;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use topic::TopicActor;
 
 /// How a broker behaves; the defaults are the product's.
 #[derive(Clone, Debug)]
@@ -85,6 +98,15 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) catalog: catalog::Catalog,
+    topics: Registry<TopicActor>,
+    subscriptions: Registry<SubscriptionActor>,
+    /// What topics' reads keep, in bytes.
+    cached_bytes: Arc<AtomicUsize>,
+    waiting_pulls: Semaphore,
+    /// This broker in the nonces of its appends, and how many there were.
+    writer: u128,
+    appends: AtomicU64,
+    stopping: CancellationToken,
 }
 
 impl Broker {
@@ -94,11 +116,30 @@ impl Broker {
     /// When the store cannot be read.
     pub async fn start(store: Arc<dyn Store>, clock: Clock, options: Options, metrics: Arc<Metrics>) -> Result<Self> {
         let catalog = catalog::Catalog::new(store.clone(), clock.clone(), &options, metrics.clone());
-        Ok(Self { inner: Arc::new(Inner { store, clock, options, metrics, catalog }) })
+        let inner = Inner {
+            catalog,
+            topics: Registry::new(metrics.actors.with_label_values(&["topic"])),
+            subscriptions: Registry::new(metrics.actors.with_label_values(&["subscription"])),
+            cached_bytes: Arc::default(),
+            waiting_pulls: Semaphore::new(options.waiting_pulls_max.min(Semaphore::MAX_PERMITS)),
+            writer: uuid::Uuid::new_v4().as_u128(),
+            appends: AtomicU64::new(0),
+            stopping: CancellationToken::new(),
+            store,
+            clock,
+            options,
+            metrics,
+        };
+        let broker = Self { inner: Arc::new(inner) };
+        maintenance::start(&broker);
+        Ok(broker)
     }
 
-    /// Stops maintenance and actors; what was accepted is finished first. The store stays open.
-    pub async fn stop(&self) {}
+    /// Stops maintenance and actors; what was accepted is finished first, and pulls that wait are answered. The store stays open.
+    pub async fn stop(&self) {
+        self.inner.stopping.cancel();
+        maintenance::wait_until_idle(self).await;
+    }
 
     /// The broker's clock.
     #[must_use]

@@ -6,7 +6,6 @@ use super::{Broker, check_acl};
 use crate::broker::codec::document::{Standing, Truth};
 use crate::broker::documents::Stored;
 use crate::domain::subscription::{Settings, Subscription};
-use crate::domain::topic::Topic;
 use crate::domain::{Error, LogRef, Name, ProjectId, Resource, Result, SubscriptionId, UserId};
 use crate::storage::{LogId, Offset, Order};
 use std::sync::Arc;
@@ -94,14 +93,9 @@ impl Broker {
             self.require_project(project).await?;
             let topic = self.topic_now(project, &topic).await?;
             self.create_log(LogId(log.0), Offset(0)).await?;
-            self.attach_first(log, &topic, &settings).await
+            self.attach(log, &topic, &settings).await
         })
         .await
-    }
-
-    /// Appends a new subscription's first event: it stands at the topic's present end.
-    async fn attach_first(&self, _log: LogRef, _topic: &Topic, _settings: &Settings) -> Result<()> {
-        Ok(())
     }
 
     /// Changes a subscription; [`Error::NotFound`], [`Error::Invalid`] when the new settings have another ack mode.
