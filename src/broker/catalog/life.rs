@@ -12,7 +12,7 @@ use crate::broker::codec::document::{Standing, TokenHash, Truth};
 use crate::broker::documents::{Stored, failed};
 use crate::domain::project::Project;
 use crate::domain::{Error, Name, ProjectId, Resource, Result, UserId};
-use crate::storage::{LogId, Offset, Order, Version};
+use crate::storage::{LogId, Offset, Order, StoreError, Version};
 use std::sync::Arc;
 
 /// How often a call of the store that may be repeated is, when its outcome is unknown.
@@ -239,7 +239,7 @@ impl Broker {
     {
         let mut outcome = call().await;
         for _ in 1..REPEATS {
-            if !outcome.as_ref().is_err_and(crate::storage::StoreError::is_unknown) {
+            if !outcome.as_ref().is_err_and(StoreError::is_unknown) {
                 break;
             }
             outcome = call().await;

@@ -112,6 +112,46 @@ async fn a_rename_that_stalls_loses_the_name_and_keeps_the_old_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_read_a_name_before_it_was_claimed_again_cannot_take_it() {
+    let (broker, _) = fresh().await;
+    let project = broker.create_project(new_project("P")).await.unwrap();
+    let key = Project::hint(NOWHERE, &name("P"));
+    let read = broker.documents().fetch(&key).await.unwrap().unwrap();
+    broker.claim::<Project>(NOWHERE, &name("P"), project.id.0).await.unwrap();
+    let other = Hint { holder: Some(1), ..Hint::default() };
+    assert_eq!(broker.documents().put(&key, &other, read.version).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_in_a_project_that_is_being_removed() {
+    for seed in 0..40 {
+        let (store, clock) = (faulty(seed), Clock::manual(START));
+        let brokers = [broker_over(store.clone(), &clock).await, broker_over(store.clone(), &clock).await];
+        let project = brokers[0].create_project(new_project("P")).await.unwrap().id;
+        brokers[0].create_topic(project, new_topic("t")).await.unwrap();
+        brokers[1].project_by_id(project).await.unwrap();
+        store.set_all_odds(delays());
+        let make = join_all((0..6).map(|n| {
+            let broker = &brokers[n % 2];
+            async move {
+                tokio::time::sleep(Duration::from_millis(15 * n as u64)).await;
+                let topic = format!("t{n}");
+                broker.create_topic(project, new_topic(&topic)).await?;
+                broker.create_subscription(project, new_subscription("s", &topic)).await
+            }
+        }));
+        let (removed, _) = tokio::join!(brokers[0].delete_project(project), make);
+        assert_eq!(removed, Ok(()));
+        store.heal();
+        let broker = broker_over(store, &clock).await;
+        assert_eq!(topic_names(&broker, project).await, Vec::<String>::new(), "seed {seed}");
+        sweep(&broker, &clock).await;
+        check(&broker).await;
+        assert_eq!(broker.inner.store.logs(None, 10).await.unwrap(), [], "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn giving_up_a_name_does_nothing_while_it_is_wanted_again() {
     let (broker, _) = fresh().await;
     let project = broker.create_project(new_project("P")).await.unwrap();
