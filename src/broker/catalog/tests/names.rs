@@ -2,6 +2,7 @@
 
 use super::world::{check, sweep};
 use super::*;
+use crate::broker::catalog::claim::struck_out;
 use crate::broker::catalog::entity::Entity;
 use crate::broker::codec::document::{Hint, Standing, Truth};
 use crate::domain::project::Project;
@@ -120,6 +121,38 @@ async fn who_read_a_name_before_it_was_claimed_again_cannot_take_it() {
     broker.claim::<Project>(NOWHERE, &name("P"), project.id.0).await.unwrap();
     let other = Hint { holder: Some(1), ..Hint::default() };
     assert_eq!(broker.documents().put(&key, &other, read.version).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_was_ended_meanwhile_fails() {
+    let (broker, clock) = fresh().await;
+    let thing = Project::clone(&*broker.create_project(new_project("Q")).await.unwrap());
+    let thing = Project { id: ProjectId(77), name: name("P"), ..thing };
+    let end = async {
+        let truth = broker.documents().fetch(&ProjectId(77)).await?.unwrap();
+        broker.documents().put(&ProjectId(77), &struck_out(&truth.record), truth.version).await?.unwrap();
+        Ok(())
+    };
+    assert_eq!(broker.make(thing, end).await, Err(Error::Changed));
+    assert_eq!(broker.project(&name("P")).await, Err(Error::NotFound(Resource::Project)));
+    sweep(&broker, &clock).await;
+    check(&broker).await;
+}
+
+#[tokio::test]
+async fn a_project_that_is_gone_takes_nothing_in_even_where_it_is_cached() {
+    let (store, clock) = (Arc::new(MemoryStore::new()), Clock::manual(START));
+    let (here, there) = (broker_over(store.clone(), &clock).await, broker_over(store, &clock).await);
+    let project = here.create_project(new_project("P")).await.unwrap().id;
+    here.create_topic(project, new_topic("t")).await.unwrap();
+    there.project_by_id(project).await.unwrap();
+    here.delete_project(project).await.unwrap();
+    assert!(there.project_by_id(project).await.is_ok(), "it is cached");
+    let gone = Error::NotFound(Resource::Project);
+    assert_eq!(there.create_topic(project, new_topic("u")).await, Err(gone.clone()));
+    assert_eq!(there.create_subscription(project, new_subscription("s", "t")).await, Err(gone));
+    sweep(&here, &clock).await;
+    check(&here).await;
 }
 
 #[tokio::test(start_paused = true)]
