@@ -135,6 +135,28 @@ impl Auth {
         Ok(altered.await?.user.clone())
     }
 
+    /// Sets a user's roles in one project, or ends his membership there with none; his other memberships stay as they are, also
+    /// when they change meanwhile. [`Error::NotFound`].
+    pub async fn set_membership(
+        &self,
+        id: UserId,
+        project: ProjectId,
+        roles: Option<Vec<RoleName>>,
+    ) -> Result<Arc<User>> {
+        let now = self.inner.broker.now();
+        let altered = self.inner.broker.alter(NOWHERE, id.0, None, |account: &mut Account| {
+            let user = Arc::make_mut(&mut account.user);
+            match (user.memberships.iter_mut().find(|membership| membership.project == project), roles.clone()) {
+                (Some(membership), Some(roles)) => membership.roles = roles,
+                (None, Some(roles)) => user.memberships.push(Membership { project, roles }),
+                (_, None) => user.memberships.retain(|membership| membership.project != project),
+            }
+            user.modified_at = now;
+            Ok(())
+        });
+        Ok(altered.await?.user.clone())
+    }
+
     /// Gives a user a fresh token; the old one is dead at once (elsewhere within the cache bound). `modified_at` stays.
     pub async fn refresh_token(&self, id: UserId) -> Result<Token> {
         let token = Token::fresh()?;
