@@ -98,6 +98,9 @@ impl Broker {
                 self.documents().update(&key, |truth| Ok(Truth { thing: Arc::new(altered(truth)?), ..truth.clone() }));
             return Ok(truth.await?.ok_or(Error::NotFound(T::RESOURCE))?.thing.clone());
         };
+        if self.find_now::<T>(scope, name).await?.is_some_and(|other| other.id() != id) {
+            return Err(Error::AlreadyExists(T::RESOURCE));
+        }
         let claiming = self.documents().update(&key, |truth: &Truth<T>| {
             altered(truth)?;
             Ok(Truth { claim: Some(name.clone()), ..truth.clone() })
