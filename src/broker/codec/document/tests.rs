@@ -173,15 +173,15 @@ fn values_outside_their_rule_are_refused() {
         fields(&mut all);
         Truth::<Project>::read(&mut FieldReader::new(&all.into_bytes())).unwrap_err().to_string()
     };
-    let error = refused(&|fields| drop(fields.u8(1, 9)));
+    let error = refused(&|fields| _ = fields.u8(1, 9));
     assert!(error.contains("standing 9"), "{error}");
-    let error = refused(&|fields| drop(fields.u8(1, 2).u128(3, 1).text(4, "a/b")));
+    let error = refused(&|fields| _ = fields.u8(1, 2).u128(3, 1).text(4, "a/b"));
     assert!(error.contains("slash"), "{error}");
-    let error = refused(&|fields| drop(fields.u8(1, 2).bytes(3, &[1, 2])));
+    let error = refused(&|fields| _ = fields.u8(1, 2).bytes(3, &[1, 2]));
     assert!(error.contains("must have 16"), "{error}");
-    let error = refused(&|fields| drop(fields.u8(1, 2).u128(3, 1).bytes(4, &[0xff])));
+    let error = refused(&|fields| _ = fields.u8(1, 2).u128(3, 1).bytes(4, &[0xff]));
     assert!(error.contains("UTF-8"), "{error}");
-    let error = refused(&|fields| drop(fields.u8(1, 2).u128(4, 1)));
+    let error = refused(&|fields| _ = fields.u8(1, 2).u128(4, 1));
     assert!(error.contains("field 3 is missing"), "{error}");
 }
 
