@@ -4,9 +4,9 @@
 //! Owns the reading and writing of that log: events, snapshots, trim. Decides nothing.
 
 use crate::broker::Broker;
-use crate::broker::log::{Entry, Outcome};
 use crate::broker::codec::event::{Body, Record};
 use crate::broker::codec::snapshot::{self, Assembly};
+use crate::broker::log::{Entry, Outcome};
 use crate::domain::subscription::{Event, State, apply};
 use crate::domain::{Error, Offset, Resource, Result};
 use crate::storage::{LogId, Position, Purpose, Read, ReadLimit, StoredBatch, Time};
