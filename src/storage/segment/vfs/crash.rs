@@ -96,6 +96,14 @@ impl CrashVfs {
         Self::over(MemoryVfs::of(files))
     }
 
+    /// Fails all further calls, as for a process that is killed, and answers the disk as the next process finds it: everything
+    /// that was written, synced or not.
+    #[must_use]
+    pub fn kill(&self) -> Self {
+        self.control.lock().power_is_off = true;
+        Self::over(self.disk.clone())
+    }
+
     /// Fails if it must; otherwise a change goes on. Answers whether the power goes with it.
     fn admit(&self, change: Change) -> io::Result<bool> {
         let control = &mut *self.control.lock();
@@ -166,10 +174,11 @@ fn survivor(bytes: &FileBytes, dice: &mut Dice) -> Vec<u8> {
 }
 
 /// Splitmix64: small, seeded, good enough for faults.
-struct Dice(u64);
+pub(in crate::storage::segment) struct Dice(pub(in crate::storage::segment) u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    /// A number below a limit, which is not zero.
+    pub(in crate::storage::segment) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
