@@ -220,6 +220,7 @@ impl Shared {
             left: bytes.saturating_sub(self.end.load(Ordering::Relaxed)) + self.pool.len() as u64 * bytes,
             reserve: self.options.reserve_segments as u64 * bytes,
             last: bytes,
+            trims: bytes / 16,
         })
     }
 
