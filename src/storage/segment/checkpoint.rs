@@ -11,7 +11,7 @@
 //!       documents u64, each version u64 · key bytes u32 · value bytes u32 · key · value
 //! ```
 
-use super::segment::{FORMAT, other_format};
+use super::file::{FORMAT, other_format};
 use super::state::{Log, State};
 use super::vfs::{Vfs, VfsFile};
 use crate::storage::{Document, LogId, Result, StoreError, Version};

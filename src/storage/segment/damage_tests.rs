@@ -2,10 +2,10 @@
 //! unclean stop may go.
 
 use super::checkpoint;
+use super::file::{SealFound, Segment, name_of, sequence_of};
 use super::group::GROUP_HEADER;
 use super::index::Row;
 use super::recovery;
-use super::segment::{SealFound, Segment, name_of, sequence_of};
 use super::vfs::{MemoryVfs, Vfs};
 use super::{Options, SegmentStore, inspect};
 use crate::clock::Clock;
@@ -80,7 +80,7 @@ fn holds_data(path: &Path) -> bool {
 }
 
 /// The places of a segment file that mean something, and where its last group is.
-fn meaning(vfs: &MemoryVfs, path: &Path) -> (Vec<Range<u64>>, Range<u64>) {
+fn meaning(vfs: &MemoryVfs, path: &Path) -> ([Range<u64>; 2], Range<u64>) {
     let sequence = sequence_of(path.file_name().unwrap().to_str().unwrap()).unwrap();
     let (segment, seal) = Segment::open(vfs.open(path).unwrap(), sequence).unwrap();
     let segment = Arc::new(segment);
@@ -98,9 +98,9 @@ fn meaning(vfs: &MemoryVfs, path: &Path) -> (Vec<Range<u64>>, Range<u64>) {
     })
     .unwrap();
     match seal {
-        Some(seal) => (vec![0..seal.table + u64::from(seal.runs) * Row::LEN as u64], last..end.end),
+        Some(seal) => ([0..0, 0..seal.table + u64::from(seal.runs) * Row::LEN as u64], last..end.end),
         // A seal that does not hold is what an interrupted one looks like.
-        None => (vec![0..512, 1024..end.end], last..end.end),
+        None => ([0..512, 1024..end.end], last..end.end),
     }
 }
 
@@ -129,7 +129,7 @@ async fn flip_everywhere(clean: bool, step: usize) {
     for path in files.keys() {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let (places, last) = match name.as_str() {
-            checkpoint::NAME => (vec![0..files[path].len() as u64], 0..0),
+            checkpoint::NAME => ([0..0, 0..files[path].len() as u64], 0..0),
             name if name.ends_with(".segment") => meaning(&vfs, path),
             _ => continue,
         };

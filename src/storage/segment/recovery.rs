@@ -5,11 +5,11 @@
 //! begins a new segment, so that nothing is ever written behind a torn end.
 
 use super::checkpoint::{self, Checkpoint};
+use super::file::{DATA_START, Seal, SealFound, Segment, name_of, sequence_of};
 use super::group::{GROUP_HEADER, GroupHead, Kind, RECORD_HEADER, Record, RecordHead, SECTOR};
 use super::index::{Row, SegmentIndex};
 use super::pool::{Pool, SUFFIX};
 use super::reader::Window;
-use super::segment::{DATA_START, Seal, SealFound, Segment, name_of, sequence_of};
 use super::state::{SegmentState, State};
 use super::vfs::Vfs;
 use super::writer::begin_segment;

@@ -135,6 +135,24 @@ async fn a_small_quiet_log_does_not_keep_its_segment() {
 }
 
 #[tokio::test]
+async fn more_than_one_step_of_what_is_alive_moves_while_others_write() {
+    let options = Options { segment_bytes: 16 << 20, cache_bytes: 0, ..Options::default() };
+    let store = open_with(&memory(), Path::new(DIR), options).unwrap();
+    let (kept, busy) = (made(&store).await, made(&store).await);
+    for at in 0..30_u8 {
+        append(&store, kept, batch(1, vec![at; 100_000])).await;
+    }
+    let expected = read_all(&store, kept).await;
+    for _ in 0..40 {
+        let written = append(&store, busy, batch(1, vec![1; 1_000_000])).await;
+        store.trim(busy, written.next()).await.unwrap();
+    }
+    let moved = || store.shared.state.read().logs[&kept].runs.iter().all(|run| run.segment > 1);
+    eventually("the kept log has moved", moved).await;
+    assert_eq!(read_all(&store, kept).await, expected);
+}
+
+#[tokio::test]
 async fn restarts_do_not_pile_up_segments() {
     let vfs = memory();
     let mut store = open(&vfs);
@@ -169,7 +187,7 @@ async fn a_failed_write_poisons_the_store_and_leaves_nothing_to_read() {
         disk.set_faults(Faults::default());
         assert!(matches!(store.trim(log, Offset(1)).await, Err(StoreError::Poisoned(_))));
         assert!(matches!(SegmentStore::close(&store).await, Err(StoreError::Poisoned(_))));
-        assert_eq!(read_all(&store, log).await, [kept.clone()]);
+        assert_eq!(read_all(&store, log).await, std::slice::from_ref(&kept));
         drop(store);
         let found = read_all(&open(&vfs), log).await;
         assert_eq!(found[0], kept);

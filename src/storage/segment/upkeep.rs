@@ -5,7 +5,7 @@
 
 use super::checkpoint::{Checkpoint, Kept};
 use super::compact;
-use super::segment::name_of;
+use super::file::name_of;
 use super::{CHECKPOINT_SHARE, IDLE_CACHE_BYTES, Shared};
 use parking_lot::{Condvar, Mutex};
 use std::io;
@@ -93,17 +93,18 @@ fn round(shared: &Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-/// A checkpoint is due when segments were sealed since the last one: at once if one of them is dead, else when they are large beside
-/// what it costs.
+/// A checkpoint is due when segments were sealed since the last one and it pays: it sets more free than it costs, or the stream has
+/// grown by several times its size.
 fn checkpoint_is_due(shared: &Shared) -> bool {
     let (covered, bytes) = {
         let covered = shared.covered.lock();
         (covered.segment, covered.bytes)
     };
     let state = shared.state.read();
-    let new = state.active.saturating_sub(covered);
-    let dead = state.dead(u64::MAX).any(|sequence| sequence >= covered);
-    new > 0 && (dead || new * shared.options.segment_bytes >= CHECKPOINT_SHARE * bytes)
+    let sealed = state.active.saturating_sub(covered) * shared.options.segment_bytes;
+    let dead = state.dead(u64::MAX).filter(|sequence| *sequence >= covered).count() as u64;
+    let freed = dead * shared.options.segment_bytes;
+    (sealed > 0 && sealed >= CHECKPOINT_SHARE * bytes) || freed > bytes || (freed > 0 && shared.pool.no_room())
 }
 
 /// Gives back the files of dead segments that no replay needs.

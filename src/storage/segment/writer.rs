@@ -6,10 +6,10 @@
 use super::Shared;
 use super::checkpoint::Checkpoint;
 use super::decide::{Draft, Fate};
+use super::file::{DATA_START, Segment, name_of};
 use super::group::{Kind, encode, group_len};
 use super::pool::Spare;
 use super::queue::Request;
-use super::segment::{DATA_START, Segment, name_of};
 use super::vfs::Vfs;
 use crate::storage::{Result, StoreError};
 use std::io::{self, ErrorKind};
