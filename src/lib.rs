@@ -18,6 +18,7 @@
 //! - `api` holds the dialects: parse, one broker call, render.
 #![forbid(unsafe_code)]
 
+pub mod broker;
 pub mod clock;
 pub mod domain;
 pub mod storage;

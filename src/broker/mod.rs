@@ -1,0 +1,3 @@
+//! The broker: the operations that every dialect translates to, driven over a store.
+
+pub mod codec;
