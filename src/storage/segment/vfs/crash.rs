@@ -3,7 +3,7 @@
 //! Owns the faults of one [`CrashVfs`] and the picture of the disk after a cut: what was synced, and of everything else
 //! (sectors of 512 bytes, lengths, directory entries) a random part, sectors also torn or zeroed.
 
-use super::memory::{Disk, FileBytes, SECTOR};
+use super::memory::{Disk, FileBytes, MemoryFile, SECTOR};
 use super::{Lock, MemoryVfs, Vfs, VfsFile};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -89,11 +89,10 @@ impl CrashVfs {
                     Disk::change(&mut entries, change);
                 }
             }
-            let survive =
-                |(path, file): (_, Arc<super::memory::MemoryFile>)| (path, survivor(&file.bytes.lock(), &mut dice));
+            let survive = |(path, file): (_, Arc<MemoryFile>)| (path, survivor(&file.bytes.lock(), &mut dice));
             entries.into_iter().map(survive).collect::<BTreeMap<_, _>>()
         });
-        Self::over(MemoryVfs::of(files))
+        Self::over(MemoryVfs::from_files(files))
     }
 
     /// Fails all further calls, as for a process that is killed, and answers the disk as the next process finds it: everything
