@@ -66,14 +66,14 @@ pub fn run(sources: Sources, mode: Mode) -> Result<(), Stopped> {
         let mut told = Told::listen()?;
         let service = tokio::select! {
             started = Service::start(&config, sockets, mode) => started?,
-            () = told.to_stop() => return Ok(()),
+            () = told.stop_asked() => return Ok(()),
         };
         while told.next().await == Wish::Reload {
             service.reload(&sources, &level);
         }
         tokio::select! {
             stopped = service.stop() => Ok(stopped?),
-            () = told.to_stop() => {
+            () = told.stop_asked() => {
                 Err(Stopped::Failed("stopped at once by a second signal; the store recovers at the next start".to_owned()))
             }
         }
@@ -105,7 +105,7 @@ impl Told {
     }
 
     /// Ends at the next signal to stop.
-    async fn to_stop(&mut self) {
+    async fn stop_asked(&mut self) {
         while self.next().await == Wish::Reload {}
     }
 

@@ -1,5 +1,11 @@
 //! The binary from outside, as operators and newcomers use it: first start, commands, signals, backups, keys.
 #![expect(clippy::disallowed_methods, reason = "a test that waits for another process needs the machine's clock")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 #[path = "cli/service.rs"]
 mod service;
