@@ -12,8 +12,9 @@ use crate::domain::{Error, Offset, Resource, Result};
 use crate::storage::{LogId, Position, Purpose, Read, ReadLimit, StoredBatch, Time};
 
 const READ: ReadLimit = ReadLimit { bytes: 1 << 20, batches: 1_024 };
-/// A snapshot is made after so many batches of events, or so many bytes, but never less than twice the last snapshot's size.
-const SNAPSHOT_EVERY: (u32, usize) = (256, 256 << 10);
+/// A snapshot is made after so many bytes of events, if not sooner for their count, but never less than twice the last
+/// snapshot's size.
+const SNAPSHOT_BYTES: usize = 256 << 10;
 /// How often loading begins anew because the log was trimmed under it.
 const LOADS_MAX: u32 = 5;
 
@@ -112,10 +113,10 @@ impl Replica {
     }
 
     /// Whether the way from the newest snapshot has grown long.
-    pub(super) fn wants_snapshot(&self) -> bool {
+    pub(super) fn wants_snapshot(&self, every: u32) -> bool {
         let (batches, bytes) = self.since;
-        (batches >= SNAPSHOT_EVERY.0 && bytes >= self.snapshot_bytes)
-            || bytes >= SNAPSHOT_EVERY.1.max(2 * self.snapshot_bytes)
+        (batches >= every && bytes >= self.snapshot_bytes)
+            || bytes >= SNAPSHOT_BYTES.max(2 * self.snapshot_bytes)
     }
 
     /// Appends a snapshot as of now and gives up what lies before it. `false` when somebody else appended meanwhile: then
