@@ -54,11 +54,8 @@ impl Audit {
     /// A batch became durable.
     pub(crate) fn appended(&mut self, log: LogId, batch: &StoredBatch) {
         if self.logs.topics.contains_key(&log.0) {
-            let letters = self.subscriptions.values().flat_map(|known| known.now().letters.values());
-            let nonce = |letter: &angelia::domain::subscription::DeadLetter| {
-                (letter.nonce.writer, letter.nonce.sequence) == (batch.nonce.writer, batch.nonce.sequence)
-            };
-            let copy = letters.filter(|letter| nonce(letter)).count() > 0;
+            let nonce = (batch.nonce.writer, batch.nonce.sequence);
+            let copy = self.subscriptions.values().any(|known| known.letters.contains(&nonce));
             let verdict = self.logs.appended(log.0, batch, copy);
             return self.judge("publish", verdict);
         }

@@ -1,7 +1,8 @@
 //! The deterministic simulation: whole runs of several brokers over one failing store, from a seed alone, under an auditor that
 //! judges every durable change and every answer.
 //!
-//! A failing seed prints the command that repeats it. `ANGELIA_SIM_SEED=N` runs one seed, `ANGELIA_SIM_SEEDS=N` so many.
+//! A failing seed prints the command that repeats it. `ANGELIA_SIM_SEED=N` runs one seed (and writes its whole trace to the file named
+//! in `ANGELIA_SIM_TRACE`), `ANGELIA_SIM_SEEDS=N` so many.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -46,7 +47,11 @@ fn judge(seed: u64, report: &Report) {
 fn seeds(test: u64) {
     if let Some(seed) = number("ANGELIA_SIM_SEED") {
         if test == 0 {
-            judge(seed, &run(seed));
+            let report = run(seed);
+            if let Ok(path) = std::env::var("ANGELIA_SIM_TRACE") {
+                std::fs::write(path, report.trace.join("\n")).unwrap();
+            }
+            judge(seed, &report);
         }
         return;
     }

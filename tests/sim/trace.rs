@@ -21,10 +21,6 @@ impl Trace {
         self.lines.lock().push(format!("{at:>10} {who:<4} {what}"));
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.lines.lock().len()
-    }
-
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.lines.lock())
     }

@@ -8,6 +8,7 @@ use angelia::broker::codec::snapshot::Assembly;
 use angelia::broker::{Delivery, Progress, Statistics};
 use angelia::domain::subscription::{Event, Settings, Targets};
 use angelia::storage::StoredBatch;
+use std::collections::BTreeSet;
 
 /// A cumulative pull as the log has it: the version it made, floor, end, when.
 struct Opened {
@@ -26,6 +27,8 @@ pub(crate) struct Subscribed {
     versions: Vec<Stand>,
     granted: Granted,
     opened: Vec<Opened>,
+    /// The nonces of all copies of dead letters that were ever noted: a seek may come before the copy does.
+    pub(crate) letters: BTreeSet<(u128, u64)>,
     /// The versions that a seek made, with its floor.
     sought: Vec<(usize, u64)>,
     chunks: Assembly,
@@ -41,6 +44,7 @@ impl Default for Subscribed {
             versions: vec![Stand::default()],
             granted: Granted::new(),
             opened: Vec::new(),
+            letters: BTreeSet::new(),
             sought: Vec::new(),
             chunks: Assembly::default(),
             snapshot: 0,
@@ -81,6 +85,9 @@ impl Subscribed {
                     judged = judged.and_then(|()| ground.judge(&stand, event).map_err(|why| format!("{why} ({event:?})")));
                     note(&mut self.granted, &mut self.opened, &mut self.sought, self.versions.len(), &stand, event);
                     stand.apply(event);
+                    if let Event::DeadLetterStarted { nonce, .. } = event {
+                        self.letters.insert((nonce.writer, nonce.sequence));
+                    }
                     if let Event::Leased { runs, fence, .. } = event {
                         for offset in offsets(runs) {
                             let attempt = stand.grants.get(&offset).map_or(0, |grant| grant.attempt);
