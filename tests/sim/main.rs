@@ -15,6 +15,8 @@
 mod actors;
 mod audit;
 mod dice;
+#[cfg(feature = "planted")]
+mod planted;
 mod run;
 mod shape;
 mod store;

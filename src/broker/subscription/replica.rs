@@ -89,10 +89,16 @@ impl Replica {
     /// Appends events that were applied to the state already. After any other outcome than [`Outcome::Appended`] the state
     /// is ahead of the log and must be thrown away.
     pub(super) async fn append(&mut self, broker: &Broker, events: Vec<Event>, purpose: Purpose) -> Result<Outcome> {
+        #[cfg(feature = "planted")]
+        let (again, _) = (events.clone(), crate::domain::planted::doubted());
         let record = Record { newest_snapshot: self.newest_snapshot, body: Body::Events(events) };
         let bytes = record.encode();
         let size = bytes.len();
         let outcome = self.append_record(broker, bytes, purpose).await?;
+        #[cfg(feature = "planted")]
+        if crate::domain::planted::doubted() && crate::domain::planted::is(crate::domain::planted::Bug::ApplyTwice) {
+            again.iter().for_each(|event| apply(&mut self.state, event));
+        }
         self.count(size);
         Ok(outcome)
     }
@@ -208,6 +214,10 @@ impl Replay {
         let (next, newest_snapshot) = (self.next, as_of.max(self.newest_snapshot));
         let mut replica =
             Replica { state, log, next, newest_snapshot, since: (0, 0), snapshot_bytes: self.snapshot_bytes };
+        #[cfg(feature = "planted")]
+        if as_of.is_some() && crate::domain::planted::is(crate::domain::planted::Bug::ForgetTrimmedFloor) {
+            replica.state.cursor.reset(Offset(0));
+        }
         for (_, bytes, events) in &self.events {
             events.iter().for_each(|event| apply(&mut replica.state, event));
             replica.count(*bytes);
