@@ -11,6 +11,7 @@ use self::logs::Logs;
 use self::subscription::Subscribed;
 use angelia::broker::codec::event::Record;
 use angelia::broker::{Delivery, Progress, Statistics};
+use angelia::domain::Error;
 use angelia::domain::subscription::{Subscription, Targets};
 use angelia::storage::{LogId, StoredBatch};
 use std::collections::BTreeMap;
@@ -94,6 +95,11 @@ impl Audit {
         self.subscriptions.get(&subscription.log.0).map_or(0, Subscribed::version)
     }
 
+    /// The first record of a subscription's log that is kept.
+    pub(crate) fn kept_from(&self, subscription: &Subscription) -> u64 {
+        self.subscriptions.get(&subscription.log.0).map_or(0, |known| known.first)
+    }
+
     fn of(&mut self, subscription: &Subscription) -> &mut Subscribed {
         self.subscriptions.entry(subscription.log.0).or_default()
     }
@@ -102,8 +108,8 @@ impl Audit {
     pub(crate) fn will_acknowledge(&mut self, subscription: &Subscription, targets: &Targets) {
         let asked = &mut self.of(subscription).asked;
         match targets {
-            Targets::Leased(leased) => asked.acknowledge.extend(leased.iter().map(|(at, fence)| (at.0, fence.0))),
-            Targets::Through(at) => drop(asked.through.insert(at.0)),
+            Targets::Leased(leased) => leased.iter().for_each(|(at, fence)| asked.acknowledge.ask((at.0, fence.0))),
+            Targets::Through(at) => asked.through.ask(at.0),
             Targets::Offsets(_) | Targets::Group(_) => {}
         }
     }
@@ -117,7 +123,7 @@ impl Audit {
     }
 
     pub(crate) fn will_seek(&mut self, subscription: &Subscription, to: u64) {
-        self.of(subscription).asked.seek.insert(to);
+        self.of(subscription).asked.seek.ask(to);
     }
 
     pub(crate) fn will_purge(&mut self, subscription: &Subscription) {
@@ -131,15 +137,38 @@ impl Audit {
         self.judge(&format!("pull of {}", subscription.name), verdict);
     }
 
-    /// An acknowledgement was answered well.
-    pub(crate) fn acknowledged(&mut self, subscription: &Subscription, since: usize, targets: &Targets) {
-        let verdict = self.of(subscription).acknowledged(since, targets);
+    /// An acknowledgement was answered; none when the answer was lost.
+    pub(crate) fn acknowledged(
+        &mut self,
+        subscription: &Subscription,
+        since: usize,
+        targets: &Targets,
+        answer: Option<&Result<(), Error>>,
+    ) {
+        let known = self.of(subscription);
+        let verdict = match answer {
+            Some(Ok(())) => known.acknowledged(since, targets),
+            // Part of it may be done.
+            None | Some(Err(Error::OutcomeUnknown(_) | Error::LeaseSuperseded { .. })) => Ok(()),
+            Some(Err(_)) => known.refused(targets),
+        };
         self.judge(&format!("acknowledgement on {}", subscription.name), verdict);
     }
 
-    /// A seek or purge was answered well.
-    pub(crate) fn moved(&mut self, subscription: &Subscription, since: usize, to: Option<u64>) {
-        let verdict = self.of(subscription).moved(since, to);
+    /// A seek was answered; none when the answer was lost.
+    pub(crate) fn moved(
+        &mut self,
+        subscription: &Subscription,
+        since: usize,
+        to: u64,
+        answer: Option<&Result<(), Error>>,
+    ) {
+        let known = self.of(subscription);
+        let verdict = match answer {
+            Some(Ok(())) => known.moved(since, to),
+            None | Some(Err(Error::OutcomeUnknown(_))) => Ok(()),
+            Some(Err(_)) => known.asked.seek.refuse(to),
+        };
         self.judge(&format!("move of {}", subscription.name), verdict);
     }
 

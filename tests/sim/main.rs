@@ -15,6 +15,7 @@
 mod actors;
 mod audit;
 mod dice;
+mod histories;
 #[cfg(feature = "planted")]
 mod planted;
 mod run;

@@ -27,6 +27,7 @@ pub(crate) struct Shape {
     pub(crate) admin: bool,
     /// Whether subscriptions are moved.
     pub(crate) seeks: bool,
+    pub(crate) maintenance: Duration,
     pub(crate) publishers: u64,
     pub(crate) consumers: u64,
 }
@@ -55,8 +56,30 @@ impl Shape {
             history: dice.pick(&[Duration::ZERO, Duration::ZERO, Duration::from_secs(3)]),
             admin: dice.chance(50),
             seeks: dice.chance(50),
+            maintenance: Duration::from_millis(1_500),
             publishers: dice.between(1, 4),
             consumers: dice.between(1, 3),
+        }
+    }
+
+    /// Brokers without faults, for histories.
+    pub(crate) fn calm(brokers: usize) -> Self {
+        Self {
+            seed: 1,
+            brokers,
+            skews: vec![0; brokers],
+            lasts: Duration::ZERO,
+            append: Odds::default(),
+            others: Odds::default(),
+            crash_every: None,
+            retention: None,
+            snapshot_every: 256,
+            history: Duration::ZERO,
+            admin: false,
+            seeks: false,
+            maintenance: Duration::from_millis(1_500),
+            publishers: 0,
+            consumers: 0,
         }
     }
 

@@ -108,11 +108,37 @@ pub(crate) struct Wire {
     name: String,
     trace: Arc<Trace>,
     dead: CancellationToken,
+    /// The broker dies at the n-th change from now, before or after it is done.
+    fuse: Mutex<Option<(u64, bool)>>,
 }
 
 impl Wire {
     pub(crate) fn new(inner: Arc<dyn Store>, name: String, trace: Arc<Trace>, dead: CancellationToken) -> Self {
-        Self { inner, name, trace, dead }
+        Self { inner, name, trace, dead, fuse: Mutex::new(None) }
+    }
+
+    /// Lets the broker die at the n-th change from now (1 is the next one), before or after it is done.
+    pub(crate) fn die_at(&self, change: u64, done: bool) {
+        *self.fuse.lock() = Some((change, done));
+    }
+
+    /// A change: dies of it if it is time.
+    async fn change<T: Brevity>(&self, call: String, future: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let done = {
+            let mut fuse = self.fuse.lock();
+            let left = fuse.as_mut().map(|(left, done)| {
+                *left = left.saturating_sub(1);
+                (*left, *done)
+            });
+            left.filter(|(left, _)| *left == 0).map(|(_, done)| done)
+        };
+        match done {
+            None => return self.run(call, future).await,
+            Some(true) => drop(self.run(call, future).await),
+            Some(false) => {}
+        }
+        self.dead.cancel();
+        std::future::pending().await
     }
 
     async fn run<T: Brevity>(&self, call: String, future: impl Future<Output = Result<T>> + Send) -> Result<T> {
@@ -180,14 +206,14 @@ impl Brevity for Vec<(Key, Document)> {
 #[async_trait]
 impl Store for Wire {
     async fn create(&self, log: LogId, first: Offset) -> Result<Created> {
-        self.run(format!("create {log} {first}"), self.inner.create(log, first)).await
+        self.change(format!("create {log} {first}"), self.inner.create(log, first)).await
     }
 
     async fn append(&self, log: LogId, expected_next: Offset, batch: Batch, purpose: Purpose) -> Result<Append> {
         let Batch { count, time, nonce, payload } = &batch;
         let what = format!("{} {:x}/{} {}", time.0, nonce.writer, nonce.sequence, Brief(payload));
         let call = format!("append {log} {expected_next}+{count}@{what} {purpose:?}");
-        self.run(call, self.inner.append(log, expected_next, batch, purpose)).await
+        self.change(call, self.inner.append(log, expected_next, batch, purpose)).await
     }
 
     async fn read(&self, log: LogId, from: Position, limit: ReadLimit) -> Result<Read> {
@@ -199,11 +225,11 @@ impl Store for Wire {
     }
 
     async fn trim(&self, log: LogId, before: Offset) -> Result<()> {
-        self.run(format!("trim {log} {before}"), self.inner.trim(log, before)).await
+        self.change(format!("trim {log} {before}"), self.inner.trim(log, before)).await
     }
 
     async fn close(&self, log: LogId) -> Result<()> {
-        self.run(format!("close {log}"), self.inner.close(log)).await
+        self.change(format!("close {log}"), self.inner.close(log)).await
     }
 
     async fn logs(&self, after: Option<LogId>, limit: usize) -> Result<Vec<LogId>> {
@@ -216,11 +242,11 @@ impl Store for Wire {
 
     async fn put(&self, key: &Key, value: Bytes, expected: Version) -> Result<Put> {
         let call = format!("put {key} v{} {}", expected.0, Brief(&value));
-        self.run(call, self.inner.put(key, value, expected)).await
+        self.change(call, self.inner.put(key, value, expected)).await
     }
 
     async fn delete(&self, key: &Key, expected: Version) -> Result<Put> {
-        self.run(format!("delete {key} v{}", expected.0), self.inner.delete(key, expected)).await
+        self.change(format!("delete {key} v{}", expected.0), self.inner.delete(key, expected)).await
     }
 
     async fn scan(

@@ -11,7 +11,6 @@ use angelia::domain::subscription::{AckMode, NodeId, Settings};
 use angelia::domain::topic::Retention;
 use angelia::domain::{Name, ProjectId, Result};
 use angelia::storage::faulty::{FaultyStore, Operation};
-use angelia::storage::Store;
 use angelia::telemetry::metrics::Metrics;
 use parking_lot::{Mutex, MutexGuard};
 use std::cell::{Cell, RefCell};
@@ -30,6 +29,7 @@ pub(crate) struct Node {
     pub(crate) broker: Broker,
     pub(crate) faults: Arc<FaultyStore>,
     pub(crate) clock: Clock,
+    pub(crate) wire: Arc<Wire>,
     pub(crate) dead: CancellationToken,
 }
 
@@ -88,11 +88,11 @@ impl World {
             self.set_odds(&faults);
         }
         let trace = Arc::clone(&self.trace);
-        let wire: Arc<dyn Store> = Arc::new(Wire::new(faults.clone(), name.clone(), trace, dead.clone()));
+        let wire = Arc::new(Wire::new(faults.clone(), name.clone(), trace, dead.clone()));
         let random = Random::seeded(dice.draw());
         let options = Options {
             node: NodeId(random.id()),
-            maintenance_every: Duration::from_millis(1_500),
+            maintenance_every: self.shape.maintenance,
             clock_skew_max: Duration::from_secs(2),
             snapshot_every: self.shape.snapshot_every,
             history: self.shape.history,
@@ -100,8 +100,8 @@ impl World {
             ..Options::default()
         };
         let metrics = Arc::new(Metrics::new().unwrap());
-        let broker = Broker::start(wire, clock.clone(), options, metrics).await.unwrap();
-        Node { name, broker, faults, clock, dead }
+        let broker = Broker::start(wire.clone(), clock.clone(), options, metrics).await.unwrap();
+        Node { name, broker, faults, clock, wire, dead }
     }
 
     fn set_odds(&self, faults: &FaultyStore) {

@@ -20,10 +20,8 @@ pub(crate) async fn seek(world: &World, mut dice: Dice) {
         match dice.below(5) {
             0 => {
                 world.audit().will_purge(&of);
-                let purged = world.ask(&node, &format!("purge {called}"), patience(&mut dice), node.broker.purge(&of)).await;
-                if matches!(purged, Some(Ok(()))) {
-                    world.audit().moved(&of, since, None);
-                }
+                let purged = node.broker.purge(&of);
+                world.ask(&node, &format!("purge {called}"), patience(&mut dice), purged).await;
             }
             1 => {
                 let answer = node.broker.seek(&of, next.plus(1_000_000));
@@ -36,9 +34,7 @@ pub(crate) async fn seek(world: &World, mut dice: Dice) {
                 world.audit().will_seek(&of, to);
                 let answer = node.broker.seek(&of, Offset(to));
                 let answer = world.ask(&node, &format!("seek {called} to {to}"), patience(&mut dice), answer).await;
-                if matches!(answer, Some(Ok(()))) {
-                    world.audit().moved(&of, since, Some(to));
-                }
+                world.audit().moved(&of, since, to, answer.as_ref());
             }
         }
     }

@@ -93,9 +93,7 @@ async fn acknowledge(world: &World, of: &Subscription, leased: &Leased, dice: &m
     };
     let answer = node.broker.acknowledge(of, targets.clone(), None);
     let answer = world.ask(&node, &format!("acknowledge {leased:?} on {}", of.name), patience(dice), answer).await;
-    if matches!(answer, Some(Ok(()))) {
-        world.audit().acknowledged(of, since, &targets);
-    }
+    world.audit().acknowledged(of, since, &targets, answer.as_ref());
 }
 
 /// Names fences that were not given: what was not acknowledged anyway must be refused, and nothing changes.
@@ -104,9 +102,10 @@ async fn confuse(world: &World, of: &Subscription, wrong: &Leased, dice: &mut Di
     let targets = Targets::Leased(wrong.clone());
     let since = world.audit().version(of);
     let answer = node.broker.acknowledge(of, targets.clone(), None);
+    // Not announced to the auditor: it may not come true, but for what is acknowledged by then.
     let answer = world.ask(&node, &format!("confuse {wrong:?} on {}", of.name), None, answer).await;
-    if matches!(answer, Some(Ok(()))) {
-        world.audit().acknowledged(of, since, &targets);
+    if let Some(Ok(())) = answer {
+        world.audit().acknowledged(of, since, &targets, answer.as_ref());
     }
 }
 
@@ -169,9 +168,7 @@ async fn through(world: &World, of: &Subscription, last: Offset, count: u64, dic
     };
     let answer = node.broker.acknowledge(of, targets.clone(), None);
     let answer = world.ask(&node, &format!("acknowledge to {to} on {}", of.name), patience(dice), answer).await;
-    if matches!(answer, Some(Ok(()))) {
-        world.audit().acknowledged(of, since, &targets);
-    }
+    world.audit().acknowledged(of, since, &targets, answer.as_ref());
 }
 
 /// Acknowledges what was not given, and by the other mode's words: refused, and nothing changes.

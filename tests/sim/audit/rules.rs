@@ -5,15 +5,49 @@ use super::shadow::{Grant, Stand, offsets};
 use angelia::domain::subscription::{AckMode, DeadLetter, Event, GiveUpReason, Run, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Wishes of one sort. One that was refused for certain must not have come true, nor come true later.
+pub(crate) struct Wishes<T> {
+    /// How often each was asked for and not refused.
+    open: BTreeMap<T, u32>,
+    granted: BTreeSet<T>,
+}
+
+impl<T> Default for Wishes<T> {
+    fn default() -> Self {
+        Self { open: BTreeMap::new(), granted: BTreeSet::new() }
+    }
+}
+
+impl<T: Ord + Copy + std::fmt::Debug> Wishes<T> {
+    pub(crate) fn ask(&mut self, wish: T) {
+        *self.open.entry(wish).or_default() += 1;
+    }
+
+    fn allows(&self, wish: T) -> bool {
+        self.open.get(&wish).is_some_and(|count| *count > 0)
+    }
+
+    pub(crate) fn grant(&mut self, wish: T) {
+        self.granted.insert(wish);
+    }
+
+    /// A wish was refused, and the answer promises that nothing was changed.
+    pub(crate) fn refuse(&mut self, wish: T) -> Judged {
+        let open = self.open.entry(wish).or_default();
+        *open = open.saturating_sub(1);
+        ensure(*open > 0 || !self.granted.contains(&wish), || format!("{wish:?} was refused and came true"))
+    }
+}
+
 /// What clients have asked for so far. Nothing may happen that nobody asked for.
 #[derive(Default)]
 pub(crate) struct Asked {
     /// Offsets with fences.
-    pub(crate) acknowledge: BTreeSet<(u64, u64)>,
+    pub(crate) acknowledge: Wishes<(u64, u64)>,
     pub(crate) release: BTreeSet<(u64, u64)>,
     pub(crate) extend: BTreeSet<(u64, u64)>,
-    pub(crate) through: BTreeSet<u64>,
-    pub(crate) seek: BTreeSet<u64>,
+    pub(crate) through: Wishes<u64>,
+    pub(crate) seek: Wishes<u64>,
     pub(crate) purge: bool,
     /// What reached a client: only the broker gives back what did not.
     pub(crate) delivered: BTreeSet<(u64, u64)>,
@@ -30,7 +64,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) skew: u64,
 }
 
-type Judged = Result<(), String>;
+pub(crate) type Judged = Result<(), String>;
 
 fn ensure(sound: bool, why: impl FnOnce() -> String) -> Judged {
     if sound { Ok(()) } else { Err(why()) }
@@ -53,14 +87,14 @@ impl Ground<'_> {
                 ensure(deadline > at, || "a lease that ends before it begins".to_owned())?;
                 offsets(runs).try_for_each(|offset| self.may_lease(stand, offset, at.0))
             }
-            Event::Acknowledged { runs, .. } => self.all(stand, runs, &self.asked.acknowledge, "acknowledged"),
+            Event::Acknowledged { runs, .. } => self.all(stand, runs, |named| self.asked.acknowledge.allows(named), "acknowledged"),
             Event::Released { runs, .. } => offsets(runs).try_for_each(|offset| {
                 let grant = held(stand, offset)?;
                 let named = (offset, grant.fence);
                 let ours = self.asked.release.contains(&named) || !self.asked.delivered.contains(&named);
                 ensure(ours, || format!("{offset} was released and nobody asked for it: {grant:?}"))
             }),
-            Event::Extended { runs, .. } => self.all(stand, runs, &self.asked.extend, "extended"),
+            Event::Extended { runs, .. } => self.all(stand, runs, |named| self.asked.extend.contains(&named), "extended"),
             Event::Expired { runs } => offsets(runs).try_for_each(|offset| {
                 let grant = stand.grants.get(&offset).filter(|grant| grant.until <= self.time + self.skew);
                 ensure(grant.is_some(), || format!("{offset} was ended before its time: {:?}", stand.grants.get(&offset)))
@@ -70,7 +104,7 @@ impl Ground<'_> {
             }
             Event::WindowSet { end, at, messages, .. } => self.may_open(stand, end.0, at.0, u64::from(*messages)),
             Event::AcknowledgedThrough { floor, at } => self.may_advance(stand, floor.0, at.0),
-            Event::Sought { floor } => ensure(self.asked.seek.contains(&floor.0), || {
+            Event::Sought { floor } => ensure(self.asked.seek.allows(floor.0), || {
                 format!("sought to {floor} and nobody asked for it")
             }),
             Event::Purged { .. } => ensure(self.asked.purge, || "purged and nobody asked for it".to_owned()),
@@ -96,10 +130,10 @@ impl Ground<'_> {
     }
 
     /// All of the runs are leased with a fence that was named.
-    fn all(&self, stand: &Stand, runs: &[Run], named: &BTreeSet<(u64, u64)>, what: &str) -> Judged {
+    fn all(&self, stand: &Stand, runs: &[Run], named: impl Fn((u64, u64)) -> bool, what: &str) -> Judged {
         offsets(runs).try_for_each(|offset| {
             let grant = stand.grants.get(&offset);
-            let allowed = grant.is_some_and(|grant| named.contains(&(offset, grant.fence)));
+            let allowed = grant.is_some_and(|grant| named((offset, grant.fence)));
             ensure(allowed, || format!("{offset} was {what} and nobody could ask for it: {grant:?}"))
         })
     }
@@ -153,7 +187,7 @@ impl Ground<'_> {
     }
 
     fn may_advance(&self, stand: &Stand, floor: u64, at: u64) -> Judged {
-        let asked = floor > stand.floor && self.asked.through.contains(&(floor - 1));
+        let asked = floor > stand.floor && self.asked.through.allows(floor - 1);
         ensure(asked, || format!("acknowledged up to {floor} from {} and nobody asked for it", stand.floor))?;
         let Some((end, since)) = stand.window else { return Err(format!("acknowledged up to {floor} without a window")) };
         let deadline = self.settings.map_or(u64::MAX, |settings| settings.ack_deadline.as_secs());

@@ -25,6 +25,8 @@ pub(crate) struct Subscribed {
     pub(crate) asked: Asked,
     /// Where it stood after so many records of its log.
     versions: Vec<Stand>,
+    /// Where it stood for a moment inside the record of a version, before a move of the same record undid it.
+    passing: Vec<(usize, Stand)>,
     granted: Granted,
     opened: Vec<Opened>,
     /// The nonces of all copies of dead letters that were ever noted: a seek may come before the copy does.
@@ -33,7 +35,7 @@ pub(crate) struct Subscribed {
     sought: Vec<(usize, u64)>,
     chunks: Assembly,
     snapshot: u64,
-    first: u64,
+    pub(crate) first: u64,
 }
 
 impl Default for Subscribed {
@@ -42,6 +44,7 @@ impl Default for Subscribed {
             settings: None,
             asked: Asked::default(),
             versions: vec![Stand::default()],
+            passing: Vec::new(),
             granted: Granted::new(),
             opened: Vec::new(),
             letters: BTreeSet::new(),
@@ -79,11 +82,15 @@ impl Subscribed {
         let mut judged = Ok(());
         match &record.body {
             Body::Events(events) => {
-                let (asked, settings) = (&self.asked, self.settings.as_ref());
-                let ground = Ground { asked, logs, settings, time: batch.time.0, skew };
                 for event in events {
+                    let (asked, settings) = (&self.asked, self.settings.as_ref());
+                    let ground = Ground { asked, logs, settings, time: batch.time.0, skew };
                     judged = judged.and_then(|()| ground.judge(&stand, event).map_err(|why| format!("{why} ({event:?})")));
                     note(&mut self.granted, &mut self.opened, &mut self.sought, self.versions.len(), &stand, event);
+                    fulfil(&mut self.asked, &stand, event);
+                    if matches!(event, Event::Sought { .. } | Event::Purged { .. } | Event::Attached { .. }) {
+                        self.passing.push((self.versions.len(), stand.clone()));
+                    }
                     stand.apply(event);
                     if let Event::DeadLetterStarted { nonce, .. } = event {
                         self.letters.insert((nonce.writer, nonce.sequence));
@@ -160,7 +167,9 @@ impl Subscribed {
 
     /// What was acknowledged is durably so, at some time since the call began.
     pub(crate) fn acknowledged(&self, since: usize, targets: &Targets) -> Result<(), String> {
-        let done = |offset: u64| self.since(since).iter().any(|stand| stand.is_acked(offset));
+        let passing = self.passing.iter().filter(|(version, _)| *version > since).map(|(_, stand)| stand);
+        let stands: Vec<&Stand> = self.since(since).iter().chain(passing).collect();
+        let done = |offset: u64| stands.iter().any(|stand| stand.is_acked(offset));
         let missing = match targets {
             Targets::Through(through) => Some(through.0).filter(|through| !done(*through)),
             Targets::Leased(leased) => leased.iter().map(|(offset, _)| offset.0).find(|offset| !done(*offset)),
@@ -169,11 +178,21 @@ impl Subscribed {
         missing.map_or(Ok(()), |offset| Err(format!("{offset} was said to be acknowledged and is not durably so")))
     }
 
-    pub(crate) fn moved(&self, since: usize, to: Option<u64>) -> Result<(), String> {
-        match to {
-            Some(to) if !self.sought.contains_since(since, to) => Err(format!("no durable seek to {to}")),
-            _ => Ok(()),
+    /// An acknowledgement was refused, and the answer promises that nothing was changed.
+    pub(crate) fn refused(&mut self, targets: &Targets) -> Result<(), String> {
+        match targets {
+            Targets::Through(through) => self.asked.through.refuse(through.0),
+            Targets::Leased(leased) => {
+                let mut named = leased.iter().map(|(offset, fence)| (offset.0, fence.0));
+                named.try_for_each(|named| self.asked.acknowledge.refuse(named))
+            }
+            Targets::Offsets(_) | Targets::Group(_) => Ok(()),
         }
+    }
+
+    pub(crate) fn moved(&self, since: usize, to: u64) -> Result<(), String> {
+        let done = self.sought.iter().any(|(version, floor)| *version > since && *floor == to);
+        if done { Ok(()) } else { Err(format!("no durable seek to {to}")) }
     }
 
     /// The figures are those of one moment since the call began.
@@ -198,13 +217,16 @@ impl Subscribed {
     }
 }
 
-trait Sought {
-    fn contains_since(&self, since: usize, to: u64) -> bool;
-}
-
-impl Sought for Vec<(usize, u64)> {
-    fn contains_since(&self, since: usize, to: u64) -> bool {
-        self.iter().any(|(version, floor)| *version > since && *floor == to)
+/// Remembers which wishes an event fulfils, given where the subscription stands before it.
+fn fulfil(asked: &mut Asked, stand: &Stand, event: &Event) {
+    match event {
+        Event::Acknowledged { runs, .. } => {
+            let grants = offsets(runs).filter_map(|offset| Some((offset, stand.grants.get(&offset)?.fence)));
+            grants.for_each(|named| asked.acknowledge.grant(named));
+        }
+        Event::AcknowledgedThrough { floor, .. } => asked.through.grant(floor.0 - 1),
+        Event::Sought { floor } => asked.seek.grant(floor.0),
+        _ => {}
     }
 }
 
