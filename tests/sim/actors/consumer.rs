@@ -64,9 +64,9 @@ async fn settle(world: &World, of: &Subscription, mut leased: Leased, old: &mut 
             acknowledge(world, of, &leased, dice).await;
         }
         4 => {
-            // With a fence that nobody has, or an older one.
-            let wrong = leased.iter().map(|(at, fence)| (*at, Fence(fence.0.saturating_sub(dice.below(3)) + 1)));
-            let wrong: Leased = wrong.filter(|named| !leased.contains(named)).collect();
+            // With a fence from before the one that was given, or one that nobody will ever have.
+            let before = |fence: Fence, by| fence.0.checked_sub(by).map_or(Fence(u64::MAX), Fence);
+            let wrong: Leased = leased.iter().map(|(at, fence)| (*at, before(*fence, dice.between(1, 3)))).collect();
             confuse(world, of, &wrong, dice).await;
         }
         5 => {
