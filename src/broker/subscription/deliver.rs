@@ -44,6 +44,19 @@ pub(super) async fn stored_at(broker: &Broker, topic: &TopicActor, at: Offset) -
     }
 }
 
+/// What was granted and not handed over yet: goes back when the pull fails or its caller leaves.
+pub(super) struct Granted<'a> {
+    pub(super) broker: &'a Broker,
+    pub(super) actor: &'a Arc<SubscriptionActor>,
+    pub(super) grants: Vec<Grant>,
+}
+
+impl Drop for Granted<'_> {
+    fn drop(&mut self) {
+        self.actor.give_back(self.broker, &self.grants);
+    }
+}
+
 /// Counts one waiting pull in the metrics as long as it lives.
 #[derive(Debug)]
 pub(super) struct WaitingPull<'a> {
@@ -75,15 +88,20 @@ impl Broker {
         wanted: u32,
         wait: Duration,
     ) -> Result<()> {
-        let look = actor.look(self, |seen| seen.topic.map(|topic| (topic.clone(), seen.state.floor().max(topic.first))));
+        let look =
+            actor.look(self, |seen| seen.topic.map(|topic| (topic.clone(), seen.state.floor().max(topic.first))));
         let Some((topic, floor)) = look.await? else { return Err(Error::TopicGone) };
         let enough = floor.plus(u64::from(wanted.max(1)));
         if topic.next <= floor || topic.next >= enough {
             return Ok(());
         }
         let mut tail = topic.actor.watch(self);
-        // Over or not, what there is by then is given out.
-        let _ = tokio::time::timeout(wait, tail.wait_for(|next| *next >= enough)).await;
+        // However this ends, what there is by then is given out.
+        tokio::select! {
+            _ = tail.wait_for(|next| *next >= enough) => {}
+            () = tokio::time::sleep(wait) => {}
+            () = self.inner.stopping.cancelled() => {}
+        }
         Ok(())
     }
 }

@@ -244,6 +244,23 @@ async fn a_pull_that_is_given_up_gives_its_messages_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pull_that_cannot_read_its_messages_gives_them_back() {
+    let (fixture, _topic, subscription) = ready(Individual, 1).await;
+    let broker = &fixture.broker;
+    // The headers are known, the messages' bytes have left the cache.
+    pull(broker, &subscription, 1).await.unwrap();
+    broker.seek(&subscription, Offset(0)).await.unwrap();
+    tokio::time::sleep(3 * SECOND).await;
+    fixture.store.set_odds(Operation::Read, Odds { delay: 1_000, delay_max: SECOND, ..Odds::default() });
+    let gone = tokio::time::timeout(Duration::from_micros(1), pull(broker, &subscription, 1)).await;
+    assert!(gone.is_err());
+    fixture.store.heal();
+    let begin = Instant::now();
+    assert_eq!(wait(broker, &subscription, 1, 60 * SECOND).await, Ok(vec![0]));
+    assert!(begin.elapsed() < 3 * SECOND, "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_pulls_wait_than_may() {
     let fixture = Fixture::with(1, Options { waiting_pulls_max: 1, ..Options::default() }).await;
     let topic = fixture.topic().await;

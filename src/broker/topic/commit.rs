@@ -4,8 +4,8 @@
 //! A caller that goes away changes nothing: its request is committed with the others, or not at all if the task never got to it.
 
 use super::TopicActor;
-use crate::broker::log::{Entry, Outcome};
 use crate::broker::codec::message::{BatchBuilder, MessageBatch, Record, Totals};
+use crate::broker::log::{Entry, Outcome};
 use crate::broker::{Broker, Receipt};
 use crate::domain::{Error, Offset, Resource, Result, Timestamp};
 use crate::storage::{BATCH_COUNT_MAX, Nonce, Position, Purpose, Read, ReadLimit};
@@ -61,14 +61,14 @@ impl Queue {
         let mut group = Vec::with_capacity(if alone { 1 } else { self.waiting.len() + 1 });
         group.push(first);
         while let Some(next) = self.waiting.front() {
-            bytes += next.batch.bytes();
-            count = count.saturating_add(next.batch.count());
-            if alone || next.nonce.is_some() || bytes > bytes_max || count > BATCH_COUNT_MAX {
+            let (bytes_then, count_then) = (bytes + next.batch.bytes(), count.saturating_add(next.batch.count()));
+            if alone || next.nonce.is_some() || bytes_then > bytes_max || count_then > BATCH_COUNT_MAX {
                 break;
             }
+            (bytes, count) = (bytes_then, count_then);
             group.extend(self.waiting.pop_front());
         }
-        self.bytes = self.waiting.iter().map(|waiting| waiting.batch.bytes()).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
         Some(group)
     }
 }
