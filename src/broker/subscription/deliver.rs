@@ -96,10 +96,9 @@ impl Broker {
             return Ok(());
         }
         let mut tail = topic.actor.watch(self);
-        // However this ends, what there is by then is given out.
+        // Over or not, what there is by then is given out.
         tokio::select! {
-            _ = tail.wait_for(|next| *next >= enough) => {}
-            () = tokio::time::sleep(wait) => {}
+            _ = tokio::time::timeout(wait, tail.wait_for(|next| *next >= enough)) => {}
             () = self.inner.stopping.cancelled() => {}
         }
         Ok(())
