@@ -44,6 +44,19 @@ pub(super) async fn stored_at(broker: &Broker, topic: &TopicActor, at: Offset) -
     }
 }
 
+/// What was granted and not handed over yet: goes back when the pull fails or its caller leaves.
+pub(super) struct Granted<'a> {
+    pub(super) broker: &'a Broker,
+    pub(super) actor: &'a Arc<SubscriptionActor>,
+    pub(super) grants: Vec<Grant>,
+}
+
+impl Drop for Granted<'_> {
+    fn drop(&mut self) {
+        self.actor.give_back(self.broker, &self.grants);
+    }
+}
+
 /// Counts one waiting pull in the metrics as long as it lives.
 #[derive(Debug)]
 pub(super) struct WaitingPull<'a> {
