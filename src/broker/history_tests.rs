@@ -78,13 +78,11 @@ async fn produce(broker: &Broker, topic: &Topic, who: u64, dice: &mut Dice, hist
         let texts: Vec<String> = (0..=dice.roll(3)).map(|part| format!("{who}-{n}-{part}")).collect();
         let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
         let outcome = publish(broker, topic, &borrowed).await;
-        let mut history = history.lock();
         match outcome {
-            Ok(receipt) => history.published.push((texts, Some(receipt.first.0))),
-            Err(Error::OutcomeUnknown(_)) => history.published.push((texts, None)),
-            Err(_) => history.refused.extend(texts),
+            Ok(receipt) => history.lock().published.push((texts, Some(receipt.first.0))),
+            Err(Error::OutcomeUnknown(_)) => history.lock().published.push((texts, None)),
+            Err(_) => history.lock().refused.extend(texts),
         }
-        drop(history);
         sleep(Duration::from_millis(dice.roll(60))).await;
     }
 }
