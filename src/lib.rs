@@ -21,7 +21,10 @@
 pub mod api;
 pub mod auth;
 pub mod broker;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod server;
 pub mod storage;
 pub mod telemetry;

@@ -3,5 +3,6 @@
 
 pub mod ams;
 pub mod connection;
+pub mod ops;
 
 pub(crate) use connection::client_gone;

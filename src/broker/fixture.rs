@@ -38,8 +38,7 @@ impl Fixture {
 
     /// Another broker over the same store.
     pub(super) async fn second(&self) -> Broker {
-        let options =
-            Options { node: crate::domain::subscription::NodeId(2), ..self.broker.inner.options.clone() };
+        let options = Options { node: crate::domain::subscription::NodeId(2), ..self.broker.inner.options.clone() };
         start(&self.store, &self.clock, options).await
     }
 
@@ -87,7 +86,11 @@ pub(super) async fn publish(broker: &Broker, topic: &Topic, texts: &[&str]) -> R
 }
 
 pub(super) fn message(text: &str) -> NewMessage<'_> {
-    NewMessage { payload: text.as_bytes(), attributes: Attributes::from_pairs([("text", text)]), ..NewMessage::default() }
+    NewMessage {
+        payload: text.as_bytes(),
+        attributes: Attributes::from_pairs([("text", text)]),
+        ..NewMessage::default()
+    }
 }
 
 async fn start(store: &Arc<FaultyStore>, clock: &Clock, options: Options) -> Broker {

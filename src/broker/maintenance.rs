@@ -1,8 +1,8 @@
-//! The broker's own pace: what is given back when it is idle, when retention looks, and how everything comes to rest at the end.
+//! The broker's own pace: what is given back when it is idle, when retention and the sweeper look, and how everything comes to rest at the end.
 //!
 //! Holds the broker only while it works, so a broker that nobody holds any more is gone.
 
-use super::{Broker, Inner, retention};
+use super::{Broker, Inner, retention, sweeper};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -27,13 +27,16 @@ async fn tidy(broker: Weak<Inner>) {
     }
 }
 
-/// Retention, at the pace of `Options::maintenance_every`.
+/// Retention and the sweeper, at the pace of `Options::maintenance_every`.
 async fn look_after(broker: Weak<Inner>) {
     let Some(every) = broker.upgrade().map(|inner| inner.options.maintenance_every) else { return };
-    let mut retention = retention::Retention::default();
+    let (mut retention, mut sweeper) = (retention::Retention::default(), sweeper::Sweeper::default());
     while let Some(broker) = next(&broker, every).await {
         if let Err(error) = retention.run(&broker).await {
             tracing::warn!(%error, "retention could not look at all topics");
+        }
+        if let Err(error) = sweeper.step(&broker).await {
+            tracing::warn!(%error, "the sweeper could not go on");
         }
     }
 }

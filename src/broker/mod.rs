@@ -9,6 +9,8 @@ pub mod codec;
 pub(crate) mod documents;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod history_tests;
 mod log;
 mod maintenance;
 mod registry;

@@ -9,8 +9,8 @@ mod round;
 pub(super) use actor::SubscriptionActor;
 
 use super::Broker;
-use super::log::{Entry, Outcome};
 use super::codec::event::{Body, Record};
+use super::log::{Entry, Outcome};
 use crate::domain::limits::{LEASE_BYTES_MAX, PULL_WAIT_MAX};
 use crate::domain::message::Published;
 use crate::domain::subscription::{

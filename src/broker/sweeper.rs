@@ -6,10 +6,13 @@
 //! began; also then each change is a compare-and-set, so that whoever comes late fails instead of breaking something. A document
 //! that cannot be read stops the walk where it is: the log it speaks of must not be taken for nobody's.
 
+#[cfg(test)]
+mod tests;
+
 use super::Broker;
 use super::catalog::claim::struck_out;
 use super::catalog::entity::{Entity, GivenUp};
-use super::codec::document::{Account, Hint, Standing, TokenHash, TokenHint, Truth};
+use super::codec::document::{Account, Hint, Record, Standing, TokenHash, TokenHint, Truth};
 use super::documents::keys::{HintKey, TOKEN_PREFIX};
 use super::documents::{Stored, failed};
 use crate::domain::project::Project;
@@ -136,11 +139,7 @@ impl Sweeper {
     }
 
     /// One page of documents, and where the next one begins.
-    async fn page<R: super::codec::document::Record>(
-        &mut self,
-        broker: &Broker,
-        prefix: &str,
-    ) -> Result<Vec<(Key, Stored<R>)>> {
+    async fn page<R: Record>(&mut self, broker: &Broker, prefix: &str) -> Result<Vec<(Key, Stored<R>)>> {
         broker.documents().page(&Key::new(prefix), self.after.as_ref(), Order::Ascending).await
     }
 

@@ -45,6 +45,7 @@ pub mod faulty;
 mod limits;
 pub mod memory;
 pub mod metered;
+pub mod segment;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -9,6 +9,7 @@ use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
 use crate::domain::{Name, ProjectId};
+use crate::telemetry::logging::redact;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use actix_web::web::{Bytes, BytesMut, Payload};
@@ -45,7 +46,6 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
     let found = path.find(request.method());
     let place = if let Match::Route(place, ..) = &found { Some(*place) } else { None };
     let operation = if let Match::Route(_, route, _) = &found { route.name } else { "none" };
-    // Neither path nor query: both may hold a token.
     let span = tracing::info_span!("request", dialect = "ams", request_id = %id, operation);
     let mut answer = async {
         let answer = respond(ams, &request, found, &mut payload).await;
@@ -53,7 +53,8 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
             let bytes_max = ams.options().body_bytes_max;
             discard(&mut payload, bytes_max).await;
         }
-        tracing::debug!(method = %request.method(), status = answer.status().as_u16(), "answered");
+        let target = || request.uri().path_and_query().map_or("", |target| target.as_str());
+        tracing::debug!(method = %request.method(), target = %redact(target()), status = answer.status().as_u16(), "answered");
         answer
     }
     .instrument(span)

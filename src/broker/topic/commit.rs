@@ -4,8 +4,8 @@
 //! A caller that goes away changes nothing: its request is committed with the others, or not at all if the task never got to it.
 
 use super::TopicActor;
-use crate::broker::log::{Entry, Outcome};
 use crate::broker::codec::message::{BatchBuilder, MessageBatch, Record, Totals};
+use crate::broker::log::{Entry, Outcome};
 use crate::broker::{Broker, Receipt};
 use crate::domain::{Error, Offset, Resource, Result, Timestamp};
 use crate::storage::{BATCH_COUNT_MAX, Nonce, Position, Purpose, Read, ReadLimit};

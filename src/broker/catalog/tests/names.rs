@@ -2,6 +2,7 @@
 
 use super::world::{check, sweep};
 use super::*;
+use crate::broker::catalog::claim::struck_out;
 use crate::broker::catalog::entity::Entity;
 use crate::broker::codec::document::{Hint, Standing, Truth};
 use crate::domain::project::Project;
@@ -109,6 +110,78 @@ async fn a_rename_that_stalls_loses_the_name_and_keeps_the_old_one() {
     assert_eq!(broker.documents().fetch(&stalled.id).await.unwrap().unwrap().record.claim, None);
     sweep(&broker, &clock).await;
     check(&broker).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_read_a_name_before_it_was_claimed_again_cannot_take_it() {
+    let (broker, _) = fresh().await;
+    let project = broker.create_project(new_project("P")).await.unwrap();
+    let key = Project::hint(NOWHERE, &name("P"));
+    let read = broker.documents().fetch(&key).await.unwrap().unwrap();
+    broker.claim::<Project>(NOWHERE, &name("P"), project.id.0).await.unwrap();
+    let other = Hint { holder: Some(1), ..Hint::default() };
+    assert_eq!(broker.documents().put(&key, &other, read.version).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_was_ended_meanwhile_fails() {
+    let (broker, clock) = fresh().await;
+    let thing = Project::clone(&*broker.create_project(new_project("Q")).await.unwrap());
+    let thing = Project { id: ProjectId(77), name: name("P"), ..thing };
+    let end = async {
+        let truth = broker.documents().fetch(&ProjectId(77)).await?.unwrap();
+        broker.documents().put(&ProjectId(77), &struck_out(&truth.record), truth.version).await?.unwrap();
+        Ok(())
+    };
+    assert_eq!(broker.make(thing, end).await, Err(Error::Changed));
+    assert_eq!(broker.project(&name("P")).await, Err(Error::NotFound(Resource::Project)));
+    sweep(&broker, &clock).await;
+    check(&broker).await;
+}
+
+#[tokio::test]
+async fn a_project_that_is_gone_takes_nothing_in_even_where_it_is_cached() {
+    let (store, clock) = (Arc::new(MemoryStore::new()), Clock::manual(START));
+    let (here, there) = (broker_over(store.clone(), &clock).await, broker_over(store, &clock).await);
+    let project = here.create_project(new_project("P")).await.unwrap().id;
+    here.create_topic(project, new_topic("t")).await.unwrap();
+    there.project_by_id(project).await.unwrap();
+    here.delete_project(project).await.unwrap();
+    assert!(there.project_by_id(project).await.is_ok(), "it is cached");
+    let gone = Error::NotFound(Resource::Project);
+    assert_eq!(there.create_topic(project, new_topic("u")).await, Err(gone.clone()));
+    assert_eq!(there.create_subscription(project, new_subscription("s", "t")).await, Err(gone));
+    sweep(&here, &clock).await;
+    check(&here).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_in_a_project_that_is_being_removed() {
+    for seed in 0..40 {
+        let (store, clock) = (faulty(seed), Clock::manual(START));
+        let brokers = [broker_over(store.clone(), &clock).await, broker_over(store.clone(), &clock).await];
+        let project = brokers[0].create_project(new_project("P")).await.unwrap().id;
+        brokers[0].create_topic(project, new_topic("t")).await.unwrap();
+        brokers[1].project_by_id(project).await.unwrap();
+        store.set_all_odds(delays());
+        let make = join_all((0..6).map(|n| {
+            let broker = &brokers[n % 2];
+            async move {
+                tokio::time::sleep(Duration::from_millis(15 * n as u64)).await;
+                let topic = format!("t{n}");
+                broker.create_topic(project, new_topic(&topic)).await?;
+                broker.create_subscription(project, new_subscription("s", &topic)).await
+            }
+        }));
+        let (removed, _) = tokio::join!(brokers[0].delete_project(project), make);
+        assert_eq!(removed, Ok(()));
+        store.heal();
+        let broker = broker_over(store, &clock).await;
+        assert_eq!(topic_names(&broker, project).await, Vec::<String>::new(), "seed {seed}");
+        sweep(&broker, &clock).await;
+        check(&broker).await;
+        assert_eq!(broker.inner.store.logs(None, 10).await.unwrap(), [], "seed {seed}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

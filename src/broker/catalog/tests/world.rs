@@ -8,6 +8,7 @@ use crate::broker::documents::Stored;
 use crate::broker::documents::keys::{HintKey, Keyed, TOKEN_PREFIX};
 use crate::broker::sweeper::{GRACE, Sweeper};
 use crate::clock::Clock;
+use crate::domain::ProjectId;
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
@@ -172,6 +173,9 @@ async fn check_truths<T: Entity>(broker: &Broker, logs: &mut BTreeSet<LogId>) {
         assert!(names.insert((thing.scope(), thing.name().clone())), "{} twice", thing.name());
         let found = broker.find_now::<T>(thing.scope(), thing.name()).await.unwrap().expect("a name's thing");
         assert_eq!(found.id(), thing.id());
+        if thing.scope() != ProjectId::default() {
+            broker.require_project(thing.scope()).await.expect("a project");
+        }
         logs.extend(thing.log());
     }
     for (key, stored) in all::<Hint>(broker, &format!("{}-name/", T::RESOURCE)).await {
