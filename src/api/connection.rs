@@ -32,7 +32,7 @@ pub fn on_connect(connection: &dyn Any, data: &mut Extensions) {
 }
 
 /// Ends when the request's client closed the connection, else never. Harmless to drop.
-pub(crate) async fn closed(request: &HttpRequest) {
+pub(crate) async fn client_gone(request: &HttpRequest) {
     if let Some(watched) = request.conn_data::<Connection>().and_then(Connection::watch) {
         while let Ok(ready) = watched.ready(Interest::READABLE).await {
             if ready.is_read_closed() {
