@@ -203,8 +203,10 @@ fn run_one(project: &Project, mut part: Part, limit: Duration) -> Report {
 
 fn report(name: String, count: Option<fn(&str) -> Counts>, ended: &Ended) -> Report {
     let mut counts = count.map_or_else(Counts::default, |count| count(&ended.output));
+    let skipped: Vec<String> =
+        ended.output.lines().filter(|line| line.starts_with("SKIP ")).map(str::to_owned).collect();
     // A part that ended badly, or should have counted and did not, has failed whatever it printed.
-    let silent = count.is_some() && counts == Counts::default();
+    let silent = count.is_some() && counts == Counts::default() && skipped.is_empty();
     if counts.failed == 0 && (!ended.success || silent) {
         counts.failed = 1;
     }
@@ -214,7 +216,6 @@ fn report(name: String, count: Option<fn(&str) -> Counts>, ended: &Ended) -> Rep
         counts.passed,
         counts.failed
     );
-    let skipped = ended.output.lines().filter(|line| line.starts_with("SKIP ")).map(str::to_owned).collect();
     let log = (counts.failed > 0).then(|| format!("{}\n{}", excerpt(&ended.output), ended.why));
     Report { name, counts, took: ended.took, log, skipped }
 }
