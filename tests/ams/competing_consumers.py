@@ -133,8 +133,11 @@ class Job:
                 # Acknowledged already counts as success, so asking again is right.
                 continue
             if (answer.status, answer.body) == wire.E408:
-                # Another consumer has some of them since; those that were still ours are done, and we cannot tell which.
+                # Another consumer has some of them since; those that were still ours are done. One by one tells which.
                 self.count("late", 1)
+                if len(ids) > 1:
+                    for ack_id, offset in zip(ids, offsets):
+                        self.acknowledge([ack_id], [offset])
                 return
             answer.ok()
             self.leases.acknowledged(offsets, time.monotonic())

@@ -3,6 +3,7 @@
 Owns the process, its folder, its log and the certificate it made. Never speaks the dialect; `wire` and the client library do.
 """
 
+import concurrent.futures
 import contextlib
 import os
 import re
@@ -17,6 +18,8 @@ import runner
 
 SERVICE_TOKEN = "5e" * 32
 LISTENING = re.compile(rb"^.*?listening (.*)$", re.MULTILINE)
+# The kernel takes the end of the thread that started a child for the end of its parent, so one lasting thread starts all.
+LAUNCHER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 START_SECONDS = 60
 STOP_SECONDS = 40
 
@@ -46,9 +49,9 @@ class Server:
         self.starts += 1
         self.log_from = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                self.command(), cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=lambda: runner.die_with_parent(signal.SIGKILL))
+            self.process = LAUNCHER.submit(
+                subprocess.Popen, self.command(), cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=lambda: runner.die_with_parent(signal.SIGKILL)).result()
 
     def start(self):
         """Starts the process and waits until it says where it listens."""
