@@ -2,123 +2,103 @@
 //!
 //! Tokens are found by a keyed hash and kept encrypted under the store's key; they appear in no log.
 
-use crate::broker::{Broker, Page, PageRequest};
-use crate::domain::acl::{RoleName, RoleTable};
-use crate::domain::user::{Membership, Profile, User};
-use crate::domain::{Error, Name, ProjectId, Result, UserId};
-use std::fmt;
+mod keys;
+mod roles;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod users;
+
+pub use keys::KeyRing;
+pub use tokens::{TOKEN_BYTES_MAX, Token};
+pub use users::{NewUser, UserChange};
+
+use crate::broker::Broker;
+use crate::broker::codec::document::KeyCheck;
+use crate::broker::documents::Documents;
+use crate::broker::documents::keys::KeyCheckKey;
+use crate::domain::acl::RoleTable;
+use crate::domain::{Error, Result};
+use crate::storage::Version;
+use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 
-/// A token as its bearer has it. Never printed by `Debug`; opaque; compared only through the keyed hash or in constant time.
-#[derive(Clone)]
-pub struct Token(String);
-
-impl Token {
-    /// Takes a text as a token.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself: for the answer to somebody who may see it, nothing else.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
-/// What a new user is made of.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NewUser {
-    /// Unique in the service.
-    pub name: Name,
-    /// Who he is.
-    pub profile: Profile,
-    /// His roles in projects.
-    pub memberships: Vec<Membership>,
-    /// His roles in the service.
-    pub service_roles: Vec<RoleName>,
-    /// Who asks, unless that is no user.
-    pub created_by: Option<UserId>,
-}
-
-/// What to change; none leaves as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct UserChange {
-    /// The new name.
-    pub name: Option<Name>,
-    /// The new profile.
-    pub profile: Option<Profile>,
-    /// The whole new list of memberships.
-    pub memberships: Option<Vec<Membership>>,
-    /// The whole new list of service roles.
-    pub service_roles: Option<Vec<RoleName>>,
-}
+/// What the check document holds in encrypted form.
+const CHECK: &[u8] = b"angelia";
+const CHECK_CONTEXT: &[u8] = b"key check";
 
 /// Users and their tokens over the broker's documents. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Auth {
-    broker: Broker,
+    inner: Arc<Inner>,
 }
 
-fn later<T>() -> Result<T> {
-    Err(Error::Unavailable("not built yet".to_owned()))
+#[derive(Debug)]
+struct Inner {
+    broker: Broker,
+    keys: KeyRing,
+    defaults: Arc<RoleTable>,
+    roles: ArcSwapOption<roles::InForce>,
 }
 
 impl Auth {
-    /// The role table in force.
-    pub async fn roles(&self) -> Result<Arc<RoleTable>> {
-        let _ = &self.broker;
-        later()
+    /// Users over a broker's documents. The first start marks the store as belonging to the current key and stores the default
+    /// role table.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the store belongs to a key that the ring does not have; storage.
+    pub async fn start(broker: Broker, keys: KeyRing, defaults: RoleTable) -> Result<Self> {
+        check_keys(broker.documents(), &keys).await?;
+        roles::seed(&broker, &defaults).await?;
+        let inner = Inner { broker, keys, defaults: Arc::new(defaults), roles: ArcSwapOption::empty() };
+        Ok(Self { inner: Arc::new(inner) })
     }
-    /// The user whose token this is; none when it is nobody's. Cached for at most the broker's cache bound.
-    pub async fn user_by_token(&self, _token: &Token) -> Result<Option<Arc<User>>> {
-        later()
+
+    fn documents(&self) -> &Documents {
+        self.inner.broker.documents()
     }
-    /// The user of this name; [`Error::NotFound`].
-    pub async fn user(&self, _name: &Name) -> Result<Arc<User>> {
-        later()
+
+    /// Makes everything anew that was made with an older key than the current one; how many users that were. May be stopped
+    /// and called again at any time. Afterwards the older keys are not needed any more, if all nodes have the current one in
+    /// front.
+    ///
+    /// # Errors
+    /// Storage; what was done stays done.
+    pub async fn rotate(&self) -> Result<usize> {
+        let mut renewed = 0;
+        for id in self.users_of_older_keys().await? {
+            renewed += usize::from(self.renew_secret(id).await?);
+        }
+        let check = new_check(&self.inner.keys)?;
+        self.documents().update(&KeyCheckKey, |_old| Ok(check.clone())).await?;
+        Ok(renewed)
     }
-    /// The user of this id; [`Error::NotFound`].
-    pub async fn user_by_id(&self, _id: UserId) -> Result<Arc<User>> {
-        later()
-    }
-    /// The users that `visible` accepts, newest first. O(users).
-    pub async fn users(
-        &self,
-        _page: PageRequest,
-        _visible: &(dyn Fn(&User) -> bool + Send + Sync),
-    ) -> Result<Page<Arc<User>>> {
-        later()
-    }
-    /// Makes a user with a fresh token; [`Error::AlreadyExists`].
-    pub async fn create_user(&self, _new: NewUser) -> Result<(Arc<User>, Token)> {
-        later()
-    }
-    /// Changes a user; [`Error::NotFound`], [`Error::AlreadyExists`] when the new name is another user's.
-    pub async fn update_user(&self, _id: UserId, _change: UserChange) -> Result<Arc<User>> {
-        later()
-    }
-    /// Gives a user a fresh token; the old one is dead at once (elsewhere within the cache bound). `modified_at` stays.
-    pub async fn refresh_token(&self, _id: UserId) -> Result<Token> {
-        later()
-    }
-    /// Removes a user; [`Error::NotFound`]. His id stays in access lists and means nobody.
-    pub async fn delete_user(&self, _id: UserId) -> Result<()> {
-        later()
-    }
-    /// The user's present token, for those who may see it.
-    pub async fn token_of(&self, _id: UserId) -> Result<Token> {
-        later()
-    }
-    /// Takes all memberships of a project away: it was deleted.
-    pub async fn forget_project(&self, _project: ProjectId) -> Result<()> {
-        later()
+}
+
+fn new_check(keys: &KeyRing) -> Result<KeyCheck> {
+    Ok(KeyCheck { sealed: keys.seal(CHECK, CHECK_CONTEXT)? })
+}
+
+/// Checks that the ring has the key that the store belongs to; a store that belongs to none is the current one's from now on.
+async fn check_keys(documents: &Documents, keys: &KeyRing) -> Result<()> {
+    let present = match documents.fetch(&KeyCheckKey).await? {
+        Some(present) => present,
+        None => {
+            documents.put(&KeyCheckKey, &new_check(keys)?, Version::ABSENT).await?;
+            // Another node may have been first.
+            let vanished = || Error::Unavailable("the key's check document vanished while it was made".to_owned());
+            documents.fetch(&KeyCheckKey).await?.ok_or_else(vanished)?
+        }
+    };
+    match keys.unseal(&present.record.sealed, CHECK_CONTEXT) {
+        Ok(text) if text == CHECK => Ok(()),
+        _ => Err(Error::Invalid {
+            what: "key file",
+            why: format!(
+                "is not the one of this store, which belongs to key {} of another file: put a copy of that file back \
+                 (tokens cannot be used without it)",
+                present.record.sealed.key
+            ),
+        }),
     }
 }

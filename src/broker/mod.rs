@@ -4,9 +4,16 @@
 //! Knows no dialect. Safety is only ever compare-and-append and compare-and-set; actors and caches are only ever speed, so any
 //! number of brokers may run over one store.
 
+mod append;
 pub mod catalog;
 pub mod codec;
+pub(crate) mod documents;
+#[cfg(test)]
+mod fixture;
+mod registry;
+mod resolve;
 pub mod subscription;
+pub(crate) mod sweeper;
 pub mod topic;
 
 pub use catalog::{
@@ -21,8 +28,13 @@ use crate::domain::Result;
 use crate::domain::subscription::NodeId;
 use crate::storage::Store;
 use crate::telemetry::metrics::Metrics;
+use registry::Registry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
+use subscription::SubscriptionActor;
+use tokio::sync::Semaphore;
+use topic::TopicActor;
 
 /// How a broker behaves; the defaults are the product's.
 #[derive(Clone, Debug)]
@@ -82,6 +94,15 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) catalog: catalog::Catalog,
+    topics: Registry<TopicActor>,
+    subscriptions: Registry<SubscriptionActor>,
+    /// What topics' reads keep, in bytes.
+    cached_bytes: Arc<AtomicUsize>,
+    waiting_pulls: Semaphore,
+    /// This broker in the nonces of its appends, and how many there were.
+    writer: u128,
+    appends: AtomicU64,
 }
 
 impl Broker {
@@ -90,7 +111,21 @@ impl Broker {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(store: Arc<dyn Store>, clock: Clock, options: Options, metrics: Arc<Metrics>) -> Result<Self> {
-        Ok(Self { inner: Arc::new(Inner { store, clock, options, metrics }) })
+        let catalog = catalog::Catalog::new(store.clone(), clock.clone(), &options, metrics.clone());
+        let inner = Inner {
+            catalog,
+            topics: Registry::new(metrics.actors.with_label_values(&["topic"])),
+            subscriptions: Registry::new(metrics.actors.with_label_values(&["subscription"])),
+            cached_bytes: Arc::default(),
+            waiting_pulls: Semaphore::new(options.waiting_pulls_max.min(Semaphore::MAX_PERMITS)),
+            writer: uuid::Uuid::new_v4().as_u128(),
+            appends: AtomicU64::new(0),
+            store,
+            clock,
+            options,
+            metrics,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Stops maintenance and actors; what was accepted is finished first. The store stays open.

@@ -26,6 +26,8 @@ pub const ACK_DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 /// Most users in an access list.
 pub const ACL_USERS_MAX: usize = 10_000;
+/// Most messages reported as exhausted by one command; the next command reports the rest.
+pub const EXHAUSTED_MAX: usize = 1_000;
 /// Most offsets that one `Need` asks headers for.
 pub const NEED_MAX: u64 = 10_000;
 /// Longest wait of a pull for messages.

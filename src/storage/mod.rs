@@ -37,6 +37,16 @@
 //!     applied), any other error (not applied). Unknown is resolved by reading back the batch's nonce, never by blind retry.
 //! 19. A batch or value above the engine's limits answers [`StoreError::TooLarge`] before anything is written.
 
+#[cfg(test)]
+pub(crate) mod contract;
+#[cfg(test)]
+pub(crate) mod differential_tests;
+pub mod faulty;
+mod limits;
+pub mod memory;
+pub mod metered;
+pub mod segment;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;

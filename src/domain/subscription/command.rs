@@ -45,9 +45,10 @@ pub enum Command {
         /// The worker's fence, if a worker speaks.
         worker: Option<Fence>,
     },
-    /// End the leases whose deadline has passed. Individual mode; without effect otherwise.
+    /// End the leases whose deadline has passed and what is held back no longer. Individual mode; otherwise it only settles what
+    /// the view shows to have changed, as every command does.
     Expire,
-    /// Acknowledge a message because delivering it is pointless.
+    /// Be done with a message because delivering it is pointless. Individual mode.
     GiveUp {
         /// Which.
         offset: Offset,
@@ -139,7 +140,8 @@ pub enum Decision {
         /// For the caller.
         reply: Reply,
     },
-    /// Load the headers of these offsets and ask again. Never empty, within the view's bounds, at most
+    /// Load the headers of these offsets one by one ([`Span::Each`](super::headers::Span::Each)) and ask again with all that was
+    /// loaded so far; a shorter beginning of the range, not empty, will do. Never empty, within the view's bounds, at most
     /// [`NEED_MAX`](crate::domain::limits::NEED_MAX) long.
     Need(Range<Offset>),
 }
@@ -155,14 +157,16 @@ pub enum Reply {
         grants: Vec<Grant>,
         /// Until when.
         deadline: Timestamp,
+        /// Messages whose attempts are used up, for the dead-letter topic, in order; bounded.
+        exhausted: Vec<Offset>,
     },
-    /// To commands with targets.
+    /// To commands with targets, and to those that mean one message.
     Targets {
         /// How many the command changed.
         applied: usize,
-        /// How many were acknowledged already (success).
+        /// How many needed nothing: acknowledged already, or to be released and not leased any more (success).
         already: usize,
-        /// How many were refused: granted again, or of an earlier epoch, or never leased.
+        /// How many were refused: granted again, of an earlier epoch, never leased, or to be extended after their deadline.
         superseded: usize,
     },
     /// To `Expire`: how many leases ended, and the messages whose attempts are used up.

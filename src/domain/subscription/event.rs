@@ -35,6 +35,26 @@ pub struct Run {
     pub next: Offset,
 }
 
+impl Run {
+    /// One offset.
+    #[must_use]
+    pub const fn one(offset: Offset) -> Self {
+        Self { first: offset, next: offset.plus(1) }
+    }
+
+    /// How many offsets it holds.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.next.since(self.first)
+    }
+
+    /// Whether it holds an offset.
+    #[must_use]
+    pub fn contains(&self, offset: Offset) -> bool {
+        self.first <= offset && offset < self.next
+    }
+}
+
 /// Why a message was given up. Codes are stored: frozen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -45,6 +65,8 @@ pub enum GiveUpReason {
     Refused = 2,
     /// An operator said so.
     Operator = 3,
+    /// Its own end passed before it was delivered and acknowledged.
+    Expired = 4,
 }
 
 /// A fact. Runs are sorted, not empty, and do not touch each other.
@@ -117,15 +139,15 @@ pub enum Event {
         /// Not delivered again before this.
         not_before: Timestamp,
     },
-    /// Individual: the leases' deadline passed.
+    /// Individual: the leases' deadline passed, or what was held back may go again.
     Expired {
         /// The messages.
         runs: Vec<Run>,
     },
-    /// Acknowledged without delivery.
+    /// Done with, without an acknowledgement by a consumer.
     GivenUp {
-        /// The message.
-        offset: Offset,
+        /// The messages.
+        runs: Vec<Run>,
         /// Why.
         reason: GiveUpReason,
     },

@@ -58,6 +58,16 @@ impl Headers {
         (offset < first.plus(span.count())).then_some((*first, span))
     }
 
+    /// Up to where nothing more is known from `offset` on: the next span, or, within a span, that span's end. O(log n).
+    #[must_use]
+    pub fn unknown_until(&self, offset: Offset) -> Offset {
+        if let Some((first, span)) = self.span(offset) {
+            return first.plus(span.count());
+        }
+        let place = self.spans.partition_point(|(at, _)| *at <= offset);
+        self.spans.get(place).map_or(Offset(u64::MAX), |(first, _)| *first)
+    }
+
     /// The header of a message, if it was loaded by itself.
     #[must_use]
     pub fn get(&self, offset: Offset) -> Option<&Header> {

@@ -4,13 +4,33 @@
 //! gives the same state, byte for byte. Time travel, recovery and a second node all go through `apply`.
 //! Nothing here appends, waits, or reads a clock.
 
+mod apply;
 pub mod command;
+mod cursor;
+mod dead_letter;
+mod decide;
+mod dispatch;
 pub mod event;
 pub mod headers;
+pub mod lease;
+mod lifetime;
+mod runs;
+mod seek;
+pub mod state;
+mod targets;
+mod window;
+mod worker;
 
+pub use apply::apply;
 pub use command::{Command, Decision, Grant, LeaseRequest, Reply, Targets, WorkerLease};
+pub(crate) use cursor::Cursor;
+pub use decide::decide;
 pub use event::{Event, GiveUpReason, GroupId, HolderId, NodeId, Nonce, Run};
-pub use headers::Headers;
+pub use headers::{Headers, Span};
+pub(crate) use lease::Leases;
+pub use lease::{Lease, Phase};
+pub(crate) use runs::{RunMap, tidy};
+pub use state::{Attachment, Consumed, DeadLetter, State, Window, Worker};
 
 use super::id::{Incarnation, LogRef, Name, Offset, ProjectId, SubscriptionId, Timestamp, UserId};
 use std::time::Duration;

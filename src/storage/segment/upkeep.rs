@@ -1,0 +1,141 @@
+//! The upkeep thread: what keeps the directory small and the writer undisturbed.
+//!
+//! Owns checkpoints in the background, the return of dead segments, spares made ahead, copying forward, and the shrinking of
+//! memory when nothing happens. Sleeps until woken, and looks by itself once a second.
+
+use super::checkpoint::Checkpoint;
+use super::compact;
+use super::segment::name_of;
+use super::{CHECKPOINT_SHARE, IDLE_CACHE_BYTES, Shared};
+use parking_lot::{Condvar, Mutex};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long it sleeps when there is nothing to do.
+const TICK: Duration = Duration::from_secs(1);
+/// The pause between two steps of zero-filling: leaves the disk to the writer.
+const FILL_PAUSE: Duration = Duration::from_millis(60);
+/// After so many quiet ticks memory is given back.
+const QUIET_TICKS: u32 = 10;
+
+/// How the thread is woken.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    woken: Mutex<bool>,
+    condvar: Condvar,
+}
+
+impl Signal {
+    /// Wakes the thread, now or at its next sleep.
+    pub(super) fn wake(&self) {
+        *self.woken.lock() = true;
+        self.condvar.notify_one();
+    }
+
+    fn sleep(&self, longest: Duration) {
+        let mut woken = self.woken.lock();
+        if !*woken {
+            self.condvar.wait_for(&mut woken, longest);
+        }
+        *woken = false;
+    }
+}
+
+/// The last checkpoint, behind the lock under which the next one is written.
+#[derive(Debug, Default)]
+pub(super) struct Covered {
+    /// Segments before this one need no replay.
+    pub(super) segment: u64,
+    /// The file's length.
+    pub(super) bytes: u64,
+    /// The end mark is written: no checkpoint may follow.
+    pub(super) ended: bool,
+}
+
+/// Runs until the store is closed or poisoned.
+pub(super) fn run(shared: &Arc<Shared>) {
+    let (mut quiet, mut commits_seen) = (0, 0);
+    while !shared.is_down() {
+        if let Err(error) = round(shared) {
+            if error.kind() != io::ErrorKind::StorageFull {
+                shared.shut_down(Some(&format!("upkeep: {error}")));
+                return;
+            }
+            tracing::warn!(%error, "no room for a checkpoint; tried again");
+        }
+        let filling = shared.options.zero_fill && shared.pool.fill_step().unwrap_or(false);
+        let commits = shared.stats.commits.load(Ordering::Relaxed);
+        quiet = if commits == commits_seen { quiet + 1 } else { 0 };
+        commits_seen = commits;
+        if quiet == QUIET_TICKS {
+            let state = &mut *shared.state.write();
+            state.recent.shrink(&mut state.logs, IDLE_CACHE_BYTES);
+        }
+        shared.upkeep.sleep(if filling { FILL_PAUSE } else { TICK });
+    }
+}
+
+/// One look at everything.
+fn round(shared: &Arc<Shared>) -> io::Result<()> {
+    if checkpoint_is_due(shared) {
+        shared.write_checkpoint(None)?;
+    }
+    free_dead(shared)?;
+    shared.pool.top_up();
+    if compact::step(shared) {
+        shared.upkeep.wake();
+    }
+    Ok(())
+}
+
+/// A checkpoint is due when segments were sealed since the last one: at once if one of them is dead, else when they are large beside
+/// what it costs.
+fn checkpoint_is_due(shared: &Shared) -> bool {
+    let (covered, bytes) = {
+        let covered = shared.covered.lock();
+        (covered.segment, covered.bytes)
+    };
+    let state = shared.state.read();
+    let new = state.active.saturating_sub(covered);
+    let dead = state.dead(u64::MAX).any(|sequence| sequence >= covered);
+    new > 0 && (dead || new * shared.options.segment_bytes >= CHECKPOINT_SHARE * bytes)
+}
+
+/// Gives back the files of dead segments that no replay needs.
+pub(super) fn free_dead(shared: &Shared) -> io::Result<()> {
+    let covered = shared.covered.lock().segment;
+    let dead: Vec<_> = {
+        let state = &mut *shared.state.write();
+        if shared.pins.load(Ordering::SeqCst) > 0 {
+            return Ok(());
+        }
+        let dead: Vec<u64> = state.dead(covered).collect();
+        dead.into_iter().filter_map(|sequence| state.segments.remove(&sequence)).collect()
+    };
+    for segment in dead {
+        let name = name_of(segment.segment.sequence);
+        // A file that somebody still reads must not be written over: it is removed, and lives until it is closed.
+        let file = Arc::into_inner(segment.segment).map(|segment| segment.file);
+        shared.pool.recycle(&name, file)?;
+    }
+    Ok(())
+}
+
+impl Shared {
+    /// Writes a checkpoint; with `clean_end` it is the end mark, and the last one.
+    pub(super) fn write_checkpoint(&self, clean_end: Option<u64>) -> io::Result<()> {
+        let mut covered = self.covered.lock();
+        if covered.ended {
+            return Ok(());
+        }
+        let mut checkpoint = Checkpoint::of(&self.state.read());
+        checkpoint.clean_end = clean_end.unwrap_or(0);
+        let bytes = checkpoint.write(self.vfs.as_ref(), &self.dir, Some(&self.pool))?;
+        covered.segment = checkpoint.segment;
+        covered.bytes = bytes;
+        covered.ended = clean_end.is_some();
+        Ok(())
+    }
+}
