@@ -191,7 +191,11 @@ impl Config {
     /// Where the store's keys are. None: they live as long as the process, like the store itself.
     #[must_use]
     pub fn key_file(&self) -> Option<PathBuf> {
-        if self.secrets.key_file.is_empty() { self.beside_store("key") } else { Some(self.secrets.key_file.clone().into()) }
+        if self.secrets.key_file.is_empty() {
+            self.beside_store("key")
+        } else {
+            Some(self.secrets.key_file.clone().into())
+        }
     }
 
     /// Where the administrator's token is kept for the command line of this machine.

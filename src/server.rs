@@ -79,11 +79,8 @@ pub fn run(sources: Sources, mode: Mode) -> Result<(), Stopped> {
             started = Service::start(&config, sockets, mode) => started?,
             () = told.to_stop() => return Ok(()),
         };
-        loop {
-            tokio::select! {
-                () = told.to_stop() => break,
-                () = told.to_reload() => service.reload(&sources, &level),
-            }
+        while told.next().await == Wish::Reload {
+            service.reload(&sources, &level);
         }
         tokio::select! {
             stopped = service.stop(Duration::from_secs(config.limits.drain_seconds)) => Ok(stopped?),
@@ -101,6 +98,13 @@ struct Told {
     hang_up: Signal,
 }
 
+/// What a signal wants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Stop,
+    Reload,
+}
+
 impl Told {
     fn listen() -> Result<Self, String> {
         let to = |kind| signal(kind).map_err(|error| format!("cannot listen to signals: {error}"));
@@ -111,15 +115,17 @@ impl Told {
         })
     }
 
+    /// Ends at the next signal to stop.
     async fn to_stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+        while self.next().await == Wish::Reload {}
     }
 
-    async fn to_reload(&mut self) {
-        self.hang_up.recv().await;
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hang_up.recv() => Wish::Reload,
+        }
     }
 }
 
@@ -174,7 +180,13 @@ impl Service {
     }
 
     /// Tells programs, and in a demonstration people, where the service is.
-    async fn greet(&self, config: &Config, addresses: Addresses, mode: Mode, admin: Option<&Token>) -> Result<(), String> {
+    async fn greet(
+        &self,
+        config: &Config,
+        addresses: Addresses,
+        mode: Mode,
+        admin: Option<&Token>,
+    ) -> Result<(), String> {
         let mut text = addresses.line();
         text.push('\n');
         if mode == Mode::Quickstart {
@@ -281,7 +293,8 @@ fn serve_control(engine: &Arc<Engine>) -> Result<Option<Control>, String> {
         }
     };
     let serve = |folder: &Path| Control::serve(folder, work);
-    let control = serve(folder).map_err(|error| format!("cannot make the control socket in {}: {error}", folder.display()))?;
+    let control =
+        serve(folder).map_err(|error| format!("cannot make the control socket in {}: {error}", folder.display()))?;
     Ok(Some(control))
 }
 

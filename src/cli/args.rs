@@ -346,7 +346,9 @@ mod tests {
     #[test]
     fn nothing_starts_the_demonstration_and_settings_may_stand_anywhere() {
         assert!(parse("").unwrap().command.is_none());
-        for line in ["--set store.url=memory: --set log.level=warn serve", "serve --set store.url=memory: --set log.level=warn"] {
+        for line in
+            ["--set store.url=memory: --set log.level=warn serve", "serve --set store.url=memory: --set log.level=warn"]
+        {
             let arguments = parse(line).unwrap();
             assert!(matches!(arguments.command, Some(Command::Serve)));
             assert_eq!(arguments.settings.set, ["store.url=memory:", "log.level=warn"]);
@@ -374,7 +376,8 @@ mod tests {
 
     #[test]
     fn a_publish_takes_messages_attributes_and_files() {
-        let Some(Command::Publish(publish)) = parse("publish t1 one two -a site=A -a x=y -f a.txt").unwrap().command else {
+        let Some(Command::Publish(publish)) = parse("publish t1 one two -a site=A -a x=y -f a.txt").unwrap().command
+        else {
             panic!("publish expected")
         };
         assert_eq!(publish.messages, ["one", "two"]);

@@ -87,9 +87,9 @@ impl Client {
         let bytes = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
             let value = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
-            return value
-                .map(Ok)
-                .map_err(|_| Failure::Failed(format!("{} answers, but not as Angelia does: is the port right?", self.url)));
+            return value.map(Ok).map_err(|_| {
+                Failure::Failed(format!("{} answers, but not as Angelia does: is the port right?", self.url))
+            });
         }
         let message = serde_json::from_slice::<Value>(&bytes)
             .ok()
@@ -100,7 +100,11 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         Failure::Failed(if error.is_connect() {
-            format!("nothing answers at {}: start the service with `angelia serve`, or give another --url ({})", self.url, root(error))
+            format!(
+                "nothing answers at {}: start the service with `angelia serve`, or give another --url ({})",
+                self.url,
+                root(error)
+            )
         } else {
             format!("the connection to {} broke: {}", self.url, root(error))
         })
@@ -140,14 +144,15 @@ pub(super) fn segment(name: &str) -> String {
 
 /// The URL of the service that this machine's configuration describes.
 fn own_url(config: &Config) -> Answer<String> {
-    let (scheme, text) = if config.listen.ams == "off" {
-        ("https", &config.listen.ams_tls)
-    } else {
-        ("http", &config.listen.ams)
+    let (scheme, text) =
+        if config.listen.ams == "off" { ("https", &config.listen.ams_tls) } else { ("http", &config.listen.ams) };
+    let Some(mut address) = Config::address("listen.ams", text)? else {
+        return Err(Failure::Usage("give --url".to_owned()));
     };
-    let Some(mut address) = Config::address("listen.ams", text)? else { return Err(Failure::Usage("give --url".to_owned())) };
     if address.port() == 0 {
-        return Err(Failure::Usage("the configured listener takes any free port: give the service's address with --url".to_owned()));
+        return Err(Failure::Usage(
+            "the configured listener takes any free port: give the service's address with --url".to_owned(),
+        ));
     }
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
@@ -178,7 +183,8 @@ fn token(options: &Remote, config: &Config) -> Answer<(String, Option<PathBuf>)>
 }
 
 fn read_certificates(path: &Path) -> Answer<Vec<reqwest::Certificate>> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("--ca-file: cannot use {}: {error}", path.display()));
+    let wrong =
+        |error: &dyn std::fmt::Display| Failure::Usage(format!("--ca-file: cannot use {}: {error}", path.display()));
     let text = std::fs::read(path).map_err(|error| wrong(&error))?;
     reqwest::Certificate::from_pem_bundle(&text).map_err(|error| wrong(&error))
 }

@@ -21,11 +21,15 @@ pub(super) fn check_config(sources: &Sources, print_schema: bool, defaults: bool
     }
     let config = Config::load(sources)?;
     let certificate = if config.tls.cert_file.is_empty() {
-        config.own_certificate().map_or_else(|| "made at start, kept in memory".to_owned(), |(file, _)| format!("{} (made when missing)", file.display()))
+        config.own_certificate().map_or_else(
+            || "made at start, kept in memory".to_owned(),
+            |(file, _)| format!("{} (made when missing)", file.display()),
+        )
     } else {
         config.tls.cert_file.clone()
     };
-    let key = config.key_file().map_or_else(|| "made at start, kept in memory".to_owned(), |file| file.display().to_string());
+    let key =
+        config.key_file().map_or_else(|| "made at start, kept in memory".to_owned(), |file| file.display().to_string());
     let facts = [
         ("store", config.store.url.clone()),
         ("AMS", config.listen.ams.clone()),
@@ -75,7 +79,11 @@ pub(super) fn backup(sources: &Sources, to: &Path, out: Output) -> Answer {
     let key = config.key_file().map_or_else(String::new, |file| file.display().to_string());
     out.answer(
         &json!({ "folder": to.display().to_string(), "key_file": key }),
-        format!("copied {} to {}\nkeep a copy of {key} elsewhere: without it the tokens in the backup do not work", from.display(), to.display()),
+        format!(
+            "copied {} to {}\nkeep a copy of {key} elsewhere: without it the tokens in the backup do not work",
+            from.display(),
+            to.display()
+        ),
     )
 }
 
@@ -86,7 +94,10 @@ pub(super) fn key(command: Key, sources: &Sources, out: Output) -> Answer {
     folder(&config)?;
     let users = block_on(server::rotate_key(&config))?;
     let file = config.key_file().map_or_else(String::new, |file| file.display().to_string());
-    out.answer(&json!({ "users": users, "key_file": file }), format!("{file} holds a new key; the tokens of {users} users are encrypted with it"))
+    out.answer(
+        &json!({ "users": users, "key_file": file }),
+        format!("{file} holds a new key; the tokens of {users} users are encrypted with it"),
+    )
 }
 
 /// Looks into a stopped store.
@@ -95,7 +106,8 @@ pub(super) fn store(command: Store, out: Output) -> Answer {
     if !folder.is_dir() {
         return Err(Failure::Failed(format!("{} is no folder", folder.display())));
     }
-    let report = inspect(&folder, &RealVfs).map_err(|error| Failure::Failed(format!("store {}: {error}", folder.display())))?;
+    let report =
+        inspect(&folder, &RealVfs).map_err(|error| Failure::Failed(format!("store {}: {error}", folder.display())))?;
     if out.json() {
         out.line(as_json(&report).to_string())?;
     } else {
@@ -104,7 +116,9 @@ pub(super) fn store(command: Store, out: Output) -> Answer {
     match report.damage.len() {
         0 => Ok(()),
         1 => Err(Failure::Failed(format!("{} is damaged in 1 place: restore it from a backup", folder.display()))),
-        count => Err(Failure::Failed(format!("{} is damaged in {count} places: restore it from a backup", folder.display()))),
+        count => {
+            Err(Failure::Failed(format!("{} is damaged in {count} places: restore it from a backup", folder.display())))
+        }
     }
 }
 
@@ -115,7 +129,8 @@ fn print(report: &Report, out: Output) -> Answer {
     });
     out.table(&Value::Null, &["LOG", "FIRST", "NEXT", "BYTES"], &logs.collect::<Vec<_>>())?;
     out.line("")?;
-    let kinds = report.documents.iter().map(|(kind, of)| vec![kind.clone(), of.count.to_string(), of.bytes.to_string()]);
+    let kinds =
+        report.documents.iter().map(|(kind, of)| vec![kind.clone(), of.count.to_string(), of.bytes.to_string()]);
     out.table(&Value::Null, &["DOCUMENTS", "COUNT", "BYTES"], &kinds.collect::<Vec<_>>())?;
     out.line("")?;
     let segments = report.segments.iter().map(|segment| {
@@ -123,7 +138,11 @@ fn print(report: &Report, out: Output) -> Answer {
         let figures = [segment.bytes, segment.used, segment.groups, segment.records].map(|figure| figure.to_string());
         [segment.file.clone()].into_iter().chain(figures).chain([state.to_owned()]).collect()
     });
-    out.table(&Value::Null, &["SEGMENT", "BYTES", "USED", "GROUPS", "RECORDS", "STATE"], &segments.collect::<Vec<_>>())?;
+    out.table(
+        &Value::Null,
+        &["SEGMENT", "BYTES", "USED", "GROUPS", "RECORDS", "STATE"],
+        &segments.collect::<Vec<_>>(),
+    )?;
     out.line("")?;
     for place in &report.damage {
         out.line(format!("damage: {place}"))?;
@@ -138,7 +157,8 @@ fn as_json(report: &Report) -> Value {
         let bounds = log.bounds;
         json!({ "id": log.id.to_string(), "first": bounds.first.0, "next": bounds.next.0, "bytes": bounds.bytes })
     });
-    let documents = report.documents.iter().map(|(kind, of)| json!({ "kind": kind, "count": of.count, "bytes": of.bytes }));
+    let documents =
+        report.documents.iter().map(|(kind, of)| json!({ "kind": kind, "count": of.count, "bytes": of.bytes }));
     let segments = report.segments.iter().map(|segment| {
         json!({
             "file": segment.file, "bytes": segment.bytes, "used": segment.used,

@@ -151,7 +151,8 @@ pub(super) async fn pull(client: &Client, command: Pull, out: Output) -> Answer 
     let body = json!({ "maxMessages": command.max.to_string(), "returnImmediately": "true" });
     let what = format!("pull from subscription {name}");
     loop {
-        let answer = client.call(Method::POST, &client.path("subscriptions", name, ":pull"), Some(&body), &what).await?;
+        let answer =
+            client.call(Method::POST, &client.path("subscriptions", name, ":pull"), Some(&body), &what).await?;
         let received = answer.get("receivedMessages").and_then(Value::as_array).cloned().unwrap_or_default();
         for message in &received {
             print(message, command.raw, out)?;
@@ -190,7 +191,8 @@ fn print(received: &Value, raw: bool, out: Output) -> Answer {
     if raw {
         return out.bytes(decoded.as_deref().unwrap_or(encoded.as_bytes()), b"\n");
     }
-    let data = decoded.ok().and_then(|data| String::from_utf8(data).ok()).unwrap_or_else(|| format!("base64:{encoded}"));
+    let data =
+        decoded.ok().and_then(|data| String::from_utf8(data).ok()).unwrap_or_else(|| format!("base64:{encoded}"));
     let attributes = message.get("attributes").and_then(Value::as_object).into_iter().flatten();
     let attributes: Vec<String> =
         attributes.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();

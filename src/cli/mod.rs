@@ -73,27 +73,27 @@ fn dispatch(arguments: Arguments) -> Answer {
         Some(Command::Store(command)) => local::store(command, out),
         Some(Command::Backup { folder }) => local::backup(&sources, &folder, out),
         Some(Command::Key(command)) => local::key(command, &sources, out),
-        Some(Command::Topic(command)) => remote(&arguments.remote, &sources, async |client| {
-            resources::topic(client, command, out).await
-        }),
-        Some(Command::Subscription(command)) => remote(&arguments.remote, &sources, async |client| {
-            resources::subscription(client, command, out).await
-        }),
-        Some(Command::User(command)) => remote(&arguments.remote, &sources, async |client| {
-            resources::user(client, command, out).await
-        }),
-        Some(Command::Project(command)) => remote(&arguments.remote, &sources, async |client| {
-            resources::project(client, command, out).await
-        }),
-        Some(Command::Token(command)) => remote(&arguments.remote, &sources, async |client| {
-            resources::token(client, command, out).await
-        }),
-        Some(Command::Publish(command)) => remote(&arguments.remote, &sources, async |client| {
-            messages::publish(client, command, out).await
-        }),
-        Some(Command::Pull(command)) => remote(&arguments.remote, &sources, async |client| {
-            messages::pull(client, command, out).await
-        }),
+        Some(Command::Topic(command)) => {
+            remote(&arguments.remote, &sources, async |client| resources::topic(client, command, out).await)
+        }
+        Some(Command::Subscription(command)) => {
+            remote(&arguments.remote, &sources, async |client| resources::subscription(client, command, out).await)
+        }
+        Some(Command::User(command)) => {
+            remote(&arguments.remote, &sources, async |client| resources::user(client, command, out).await)
+        }
+        Some(Command::Project(command)) => {
+            remote(&arguments.remote, &sources, async |client| resources::project(client, command, out).await)
+        }
+        Some(Command::Token(command)) => {
+            remote(&arguments.remote, &sources, async |client| resources::token(client, command, out).await)
+        }
+        Some(Command::Publish(command)) => {
+            remote(&arguments.remote, &sources, async |client| messages::publish(client, command, out).await)
+        }
+        Some(Command::Pull(command)) => {
+            remote(&arguments.remote, &sources, async |client| messages::pull(client, command, out).await)
+        }
     }
 }
 

@@ -49,7 +49,11 @@ pub(super) async fn topic(client: &Client, command: Topic, out: Output) -> Answe
             let subscriptions = names.join(", ");
             out.answer(
                 &answer,
-                format!("topic          {}\ncreated        {}\nsubscriptions  {subscriptions}", text(&answer, "name"), text(&answer, "created_on")),
+                format!(
+                    "topic          {}\ncreated        {}\nsubscriptions  {subscriptions}",
+                    text(&answer, "name"),
+                    text(&answer, "created_on")
+                ),
             )
         }
         Topic::Delete { topic } => {
@@ -73,8 +77,12 @@ pub(super) async fn subscription(client: &Client, command: Subscription, out: Ou
                 body.insert("ackMode".to_owned(), "individual".into());
             }
             let what = format!("subscription {subscription} to topic {topic}");
-            let answer = client.call(Method::PUT, &client.path("subscriptions", &subscription, ""), Some(&body), &what).await?;
-            out.answer(&answer, format!("created subscription {subscription} to topic {topic}; it gets what is published from now on"))
+            let answer =
+                client.call(Method::PUT, &client.path("subscriptions", &subscription, ""), Some(&body), &what).await?;
+            out.answer(
+                &answer,
+                format!("created subscription {subscription} to topic {topic}; it gets what is published from now on"),
+            )
         }
         Subscription::List => {
             let answer = client.call(Method::GET, &client.path("subscriptions", "", ""), None, "subscriptions").await?;
@@ -140,7 +148,8 @@ async fn seek(client: &Client, subscription: &str, to: Option<String>, time: Opt
     let what = format!("subscription {subscription}");
     let offset = match (to.as_deref(), time) {
         (_, Some(time)) => {
-            let path = format!("{}?time={}", client.path("subscriptions", subscription, ":timeToOffset"), segment(&time));
+            let path =
+                format!("{}?time={}", client.path("subscriptions", subscription, ":timeToOffset"), segment(&time));
             number(&client.call(Method::GET, &path, None, &what).await?, "offset")
         }
         (Some("start"), _) => number(&offsets(client, subscription).await?, "min"),
@@ -185,7 +194,10 @@ pub(super) async fn project(client: &Client, command: Project, out: Output) -> A
             let answer = client.call(Method::GET, &path(&name), None, &format!("project {name}")).await?;
             let [name, created, by, about] =
                 ["name", "created_on", "created_by", "description"].map(|key| text(&answer, key).to_owned());
-            out.answer(&answer, format!("project      {name}\ncreated      {created}\ncreated by   {by}\ndescription  {about}"))
+            out.answer(
+                &answer,
+                format!("project      {name}\ncreated      {created}\ncreated by   {by}\ndescription  {about}"),
+            )
         }
         Project::Delete { name } => {
             client.call(Method::DELETE, &path(&name), None, &format!("project {name}")).await?;
@@ -253,7 +265,12 @@ fn project_roles(user: &Value) -> String {
 }
 
 fn user_row(user: &Value) -> Vec<String> {
-    vec![text(user, "name").to_owned(), words(user, "service_roles"), project_roles(user), text(user, "email").to_owned()]
+    vec![
+        text(user, "name").to_owned(),
+        words(user, "service_roles"),
+        project_roles(user),
+        text(user, "email").to_owned(),
+    ]
 }
 
 /// Does a token command.
@@ -265,7 +282,8 @@ pub(super) async fn token(client: &Client, command: Token, out: Output) -> Answe
     let what = format!("user {name}");
     let refresh = method == Method::POST;
     let before = client.call(Method::GET, &user_path(&name, ""), None, &what).await?;
-    let answer = if refresh { client.call(method, &user_path(&name, verb), None, &what).await? } else { before.clone() };
+    let answer =
+        if refresh { client.call(method, &user_path(&name, verb), None, &what).await? } else { before.clone() };
     let token = text(&answer, "token");
     if refresh {
         client.replace_own_token(before.get("token").and_then(Value::as_str), token)?;

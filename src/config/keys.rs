@@ -161,7 +161,9 @@ mod tests {
                 Kind::Integer(least, most) => {
                     assert!(text.contains(&format!(" {least} to {most}. ")), "{name}: range missing in: {text}");
                 }
-                Kind::Choice(words) => assert!(words.iter().all(|word| text.contains(&format!("\"{word}\""))), "{name}"),
+                Kind::Choice(words) => {
+                    assert!(words.iter().all(|word| text.contains(&format!("\"{word}\""))), "{name}")
+                }
                 Kind::Text | Kind::Listener | Kind::Flag => {}
             }
         }

@@ -26,7 +26,8 @@ impl StoreUrl {
                 Err(Invalid(format!("store.url: `segment:{folder}` names no folder; write for example segment:./data")))
             }
             Some(("cql", _)) => Err(Invalid(
-                "store.url: this build has no CQL engine yet; use segment:<folder> to keep data on this machine".to_owned(),
+                "store.url: this build has no CQL engine yet; use segment:<folder> to keep data on this machine"
+                    .to_owned(),
             )),
             _ => Err(Invalid(format!("store.url: `{url}` is no store; use segment:<folder> or memory:"))),
         }

@@ -31,15 +31,21 @@ fn check_listeners(config: &Config) -> Result<(), Invalid> {
     for (key, text) in named {
         let Some(address) = places::address(key, text)? else { continue };
         if let Some((other, _)) = taken.iter().find(|(_, seen)| *seen == address && address.port() != 0) {
-            return Err(Invalid(format!("{key}: {address} is already taken by {other}; give each listener its own port")));
+            return Err(Invalid(format!(
+                "{key}: {address} is already taken by {other}; give each listener its own port"
+            )));
         }
         taken.push((key, address));
     }
     if listen.ams == "off" && listen.ams_tls == "off" {
-        return Err(Invalid("listen.ams and listen.ams_tls are both off: nobody could use the service; open one".to_owned()));
+        return Err(Invalid(
+            "listen.ams and listen.ams_tls are both off: nobody could use the service; open one".to_owned(),
+        ));
     }
     if config.tls.cert_file.is_empty() != config.tls.key_file.is_empty() {
-        return Err(Invalid("tls.cert_file and tls.key_file belong together: set both, or none to have them made".to_owned()));
+        return Err(Invalid(
+            "tls.cert_file and tls.key_file belong together: set both, or none to have them made".to_owned(),
+        ));
     }
     Ok(())
 }

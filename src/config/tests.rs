@@ -31,8 +31,13 @@ fn the_defaults_are_valid_and_as_operators_know_them() {
 fn a_later_layer_wins_setting_by_setting() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("angelia.toml");
-    std::fs::write(&file, "[log]\nlevel = \"warn\"\nformat = \"json\"\n[limits]\nconnections = 100\ndrain_seconds = 1\n").unwrap();
-    let environment = [("ANGELIA_LIMITS__CONNECTIONS", "200"), ("ANGELIA_LIMITS__DRAIN_SECONDS", "2"), ("ANGELIA_TOKEN", "x")];
+    std::fs::write(
+        &file,
+        "[log]\nlevel = \"warn\"\nformat = \"json\"\n[limits]\nconnections = 100\ndrain_seconds = 1\n",
+    )
+    .unwrap();
+    let environment =
+        [("ANGELIA_LIMITS__CONNECTIONS", "200"), ("ANGELIA_LIMITS__DRAIN_SECONDS", "2"), ("ANGELIA_TOKEN", "x")];
     let config = Config::load(&sources(Some(&file), &environment, &["limits.drain_seconds=3"])).unwrap();
     assert_eq!(config.log.level, "warn");
     assert_eq!(config.log.format, "json");
@@ -49,7 +54,10 @@ fn an_unknown_setting_is_refused_with_the_nearest_one() {
     let message = Config::load(&sources(Some(&file), &[], &[])).unwrap_err().to_string();
     assert!(message.contains("angelia.toml: there is no setting `store.ulr`; did you mean `store.url`?"), "{message}");
     let message = Config::load(&sources(None, &[("ANGELIA_LOGS__LEVEL", "info")], &[])).unwrap_err().to_string();
-    assert!(message.contains("ANGELIA_LOGS__LEVEL: there is no setting `logs.level`; did you mean `log.level`?"), "{message}");
+    assert!(
+        message.contains("ANGELIA_LOGS__LEVEL: there is no setting `logs.level`; did you mean `log.level`?"),
+        "{message}"
+    );
     let message = refused(&["limits.conections=5"]);
     assert!(message.contains("did you mean `limits.connections`?"), "{message}");
     std::fs::write(&file, "[sotre]\n").unwrap();

@@ -92,7 +92,10 @@ impl Drop for Control {
     }
 }
 
-async fn answer<F: Future<Output = Response>>(mut stream: UnixStream, work: impl Fn(Request) -> F) -> std::io::Result<()> {
+async fn answer<F: Future<Output = Response>>(
+    mut stream: UnixStream,
+    work: impl Fn(Request) -> F,
+) -> std::io::Result<()> {
     let (reading, mut writing) = stream.split();
     let mut line = String::new();
     let mut reading = tokio::io::BufReader::new(reading.take(REQUEST_BYTES));

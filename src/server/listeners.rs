@@ -1,8 +1,8 @@
 //! HTTP servers on bound sockets, with their limits, and how they end.
 
 use crate::api::ams::{self, Ams};
-use crate::api::ops::{self, Ops};
 use crate::api::connection;
+use crate::api::ops::{self, Ops};
 use crate::config::Limits;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::KeepAlive;
@@ -36,7 +36,7 @@ impl Running {
     /// would only wait.
     pub(super) async fn stop(self, drain: Duration, hurry: impl AsyncFnOnce()) {
         let finish = async {
-            futures_util::join!(self.handle.stop(true), hurry());
+            futures_util::future::join(self.handle.stop(true), hurry()).await;
         };
         if tokio::time::timeout(drain, finish).await.is_err() {
             if !drain.is_zero() {

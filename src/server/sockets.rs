@@ -56,9 +56,16 @@ fn bind(key: &str, text: &str) -> Result<Option<TcpListener>, String> {
     let Some(address) = Config::address(key, text).map_err(|error| error.to_string())? else { return Ok(None) };
     let socket = TcpListener::bind(address).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => {
-            format!("{key}: port {} of {} is taken: stop what uses it, or choose another with --set {key}={}:PORT", address.port(), address.ip(), address.ip())
+            format!(
+                "{key}: port {} of {} is taken: stop what uses it, or choose another with --set {key}={}:PORT",
+                address.port(),
+                address.ip(),
+                address.ip()
+            )
         }
-        ErrorKind::PermissionDenied => format!("{key}: {address} may not be opened: choose a port above 1023 with --set {key}=…"),
+        ErrorKind::PermissionDenied => {
+            format!("{key}: {address} may not be opened: choose a port above 1023 with --set {key}=…")
+        }
         _ => format!("{key}: cannot listen on {address}: {error}"),
     })?;
     Ok(Some(socket))

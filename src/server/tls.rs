@@ -7,7 +7,9 @@ use super::private;
 use crate::clock::Clock;
 use crate::config::Config;
 use arc_swap::ArcSwap;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -88,7 +90,8 @@ fn certified(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
     if chain.is_empty() {
         return Err("the certificate file holds no certificate".to_owned());
     }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("the certificate's key is no PEM: {error}"))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("the certificate's key is no PEM: {error}"))?;
     let provider = CryptoProvider::get_default().ok_or("no TLS provider is installed")?;
     CertifiedKey::from_der(chain, key, provider).map_err(|error| format!("certificate and key do not fit: {error}"))
 }
@@ -100,7 +103,8 @@ fn make_missing((chain, key): &(PathBuf, PathBuf), clock: &Clock) -> Result<(), 
         (false, false) => {
             let made = make(clock)?;
             let write = |path: &Path, text: &str| {
-                private::write(path, text.as_bytes()).map_err(|error| format!("cannot write {}: {error}", path.display()))
+                private::write(path, text.as_bytes())
+                    .map_err(|error| format!("cannot write {}: {error}", path.display()))
             };
             // The key first: a certificate without its key would look complete.
             write(key, &made.key)?;
@@ -111,7 +115,11 @@ fn make_missing((chain, key): &(PathBuf, PathBuf), clock: &Clock) -> Result<(), 
         }
         (found, _) => {
             let (left, lost) = if found { (chain, key) } else { (key, chain) };
-            Err(format!("{} is there but {} is not: put it back, or remove the first to have both made anew", left.display(), lost.display()))
+            Err(format!(
+                "{} is there but {} is not: put it back, or remove the first to have both made anew",
+                left.display(),
+                lost.display()
+            ))
         }
     }
 }
@@ -159,7 +167,9 @@ fn make(clock: &Clock) -> Result<Made, String> {
 /// This machine's name, if it has one that can stand in a certificate.
 fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_owned();
-    let fits = !name.is_empty() && name != "localhost" && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    let fits = !name.is_empty()
+        && name != "localhost"
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
     fits.then_some(name)
 }
 

@@ -25,7 +25,7 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
     let mut text = String::from("\nAngelia is running.\n\n");
     let mut put = |line: std::fmt::Arguments<'_>| {
         // Writing to a String cannot fail.
-        drop(text.write_fmt(line));
+        let _ = text.write_fmt(line);
         text.push('\n');
     };
     for (name, url) in facts.addresses.urls() {
@@ -52,12 +52,29 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
             _ => String::new(),
         };
         let call = |path: &str, body: &str| {
-            format!("  curl -s{trust} {url}/v1/projects/{PROJECT}/{path} \\\n    -H \"x-api-key: {token}\" -d '{body}'\n")
+            format!(
+                "  curl -s{trust} {url}/v1/projects/{PROJECT}/{path} \\\n    -H \"x-api-key: {token}\" -d '{body}'\n"
+            )
         };
         let at = facts.at;
-        put(format_args!("Publish a message:\n\n{}", call(&format!("topics/{TOPIC}:publish"), r#"{"messages":[{"data":"aGVsbG8=","attributes":{"from":"curl"}}]}"#)));
-        put(format_args!("Pull it (data is base64; this one says hello):\n\n{}", call(&format!("subscriptions/{SUBSCRIPTION}:pull"), r#"{"maxMessages":"1","returnImmediately":"true"}"#)));
-        put(format_args!("Acknowledge it, by the ackId that the pull shows:\n\n{}", call(&format!("subscriptions/{SUBSCRIPTION}:acknowledge"), &format!(r#"{{"ackIds":["projects/{PROJECT}/subscriptions/{SUBSCRIPTION}:{at}"]}}"#))));
+        put(format_args!(
+            "Publish a message:\n\n{}",
+            call(
+                &format!("topics/{TOPIC}:publish"),
+                r#"{"messages":[{"data":"aGVsbG8=","attributes":{"from":"curl"}}]}"#
+            )
+        ));
+        put(format_args!(
+            "Pull it (data is base64; this one says hello):\n\n{}",
+            call(&format!("subscriptions/{SUBSCRIPTION}:pull"), r#"{"maxMessages":"1","returnImmediately":"true"}"#)
+        ));
+        put(format_args!(
+            "Acknowledge it, by the ackId that the pull shows:\n\n{}",
+            call(
+                &format!("subscriptions/{SUBSCRIPTION}:acknowledge"),
+                &format!(r#"{{"ackIds":["projects/{PROJECT}/subscriptions/{SUBSCRIPTION}:{at}"]}}"#)
+            )
+        ));
     }
     if let Some(address) = facts.addresses.ams_tls {
         put(format_args!("{}", python(&address.to_string(), facts)));
@@ -67,7 +84,9 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
 }
 
 fn python(address: &str, facts: &Facts<'_>) -> String {
-    let token = facts.admin.map_or_else(|| "os.environ[\"ANGELIA_TOKEN\"]".to_owned(), |token| format!("\"{}\"", token.reveal()));
+    let token = facts
+        .admin
+        .map_or_else(|| "os.environ[\"ANGELIA_TOKEN\"]".to_owned(), |token| format!("\"{}\"", token.reveal()));
     let import = if facts.admin.is_some() { "" } else { "  import os\n" };
     let verify = facts.trust.map_or_else(|| "False".to_owned(), |file| format!("\"{}\"", absolute(file)));
     format!(
@@ -105,7 +124,11 @@ fn absolute(path: &Path) -> String {
 /// A word as a shell takes it whole.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

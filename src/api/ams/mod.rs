@@ -33,6 +33,7 @@ use crate::broker::Broker;
 use crate::domain::acl::RoleTable;
 use crate::telemetry::metrics::Metrics;
 use actix_web::web;
+use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,19 +121,29 @@ pub struct Ams {
     broker: Broker,
     auth: Auth,
     metrics: metrics::RouteMetrics,
-    options: AmsOptions,
+    options: ArcSwap<AmsOptions>,
 }
 
 impl Ams {
     /// The dialect over this broker and its users.
     #[must_use]
     pub fn new(broker: Broker, auth: Auth, metrics: Arc<Metrics>, options: AmsOptions) -> Self {
-        Self { broker, auth, metrics: metrics::RouteMetrics::new(metrics), options }
+        Self { broker, auth, metrics: metrics::RouteMetrics::new(metrics), options: ArcSwap::from_pointee(options) }
+    }
+
+    /// Puts other options in force, for requests from now on.
+    pub fn set_options(&self, options: AmsOptions) {
+        self.options.store(Arc::new(options));
+    }
+
+    /// The options in force.
+    fn options(&self) -> Guard<Arc<AmsOptions>> {
+        self.options.load()
     }
 
     /// Whether a token is the service token; takes as long for any token of its length.
     fn is_service_token(&self, token: &Token) -> bool {
-        self.options.service_token.as_ref().is_some_and(|service| {
+        self.options().service_token.as_ref().is_some_and(|service| {
             let (service, token) = (service.reveal().as_bytes(), token.reveal().as_bytes());
             !service.is_empty() && aws_lc_rs::constant_time::verify_slices_are_equal(service, token).is_ok()
         })

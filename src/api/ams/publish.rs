@@ -47,7 +47,7 @@ fn batch(ams: &Ams, body: &[u8]) -> Result<BatchBuilder, Refusal> {
             }
         },
         &mut |message: MessageBody<'_>| -> Result<(), Refusal> {
-            if counted(&message) > ams.options.message_bytes_max {
+            if counted(&message) > ams.options().message_bytes_max {
                 return Err(Failure::TOO_LARGE.into());
             }
             let (payload, form) = payload::stored(message.data.as_deref().unwrap_or_default(), &mut scratch);

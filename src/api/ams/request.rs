@@ -48,7 +48,7 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
     let span = tracing::info_span!("request", dialect = "ams", request_id = %id, operation);
     let mut answer = async {
         let answer = respond(ams, &request, found, &mut payload).await;
-        discard(&mut payload, ams.options.body_bytes_max).await;
+        discard(&mut payload, ams.options().body_bytes_max).await;
         tracing::debug!(method = %request.method(), status = answer.status().as_u16(), "answered");
         answer
     }
@@ -114,7 +114,7 @@ async fn serve(
 ) -> Answer {
     principal::check_names(&variables)?;
     let query = Query::new(request.query_string());
-    let token = principal::token(ams.options.auth_option, request.headers(), query);
+    let token = principal::token(ams.options().auth_option, request.headers(), query);
     match route.operation {
         Operation::Status => return status::status(ams, query, token).await,
         Operation::Version => return status::version(ams, token).await,
@@ -176,7 +176,7 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
 
 /// Reads the body, as one slice if it came as one.
 async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, Failure> {
-    let limit = ams.options.body_bytes_max;
+    let limit = ams.options().body_bytes_max;
     let announced =
         request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
@@ -201,7 +201,7 @@ async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result
         }
     };
     let late = |_| Failure { code: 408, message: "The request body came too slowly".into(), status: "TIMEOUT" };
-    tokio::time::timeout(ams.options.body_time_max, read).await.map_err(late)?
+    tokio::time::timeout(ams.options().body_time_max, read).await.map_err(late)?
 }
 
 /// Reads on what a refused client still sends: a connection closed before that may lose him the answer.

@@ -38,7 +38,8 @@ pub(crate) async fn status(ams: &Ams, query: Query<'_>, token: Option<Token>) ->
 /// What runs here. The field names are the original's, who was written in Go.
 pub(crate) async fn version(ams: &Ams, token: Option<Token>) -> Answer {
     let shows_release = user(ams, token).await?.is_some_and(|user| sees_details(&user));
-    let version = &ams.options.version;
+    let options = ams.options();
+    let version = &options.version;
     Ok(render::object(Indent::One, |json| {
         json.field("build_time").string(&version.build_time);
         json.field("golang").string("n/a");
@@ -49,7 +50,7 @@ pub(crate) async fn version(ams: &Ams, token: Option<Token>) -> Answer {
             json.field("release").string(&version.release);
         }
         json.field_unless_empty("distro", &version.distro);
-        json.field_unless_empty("hostname", &ams.options.proxy_hostname);
+        json.field_unless_empty("hostname", &ams.options().proxy_hostname);
     }))
 }
 

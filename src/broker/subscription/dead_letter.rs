@@ -100,7 +100,11 @@ impl Undertaker {
             Some(Some(copy)) => self.finish(letter, copy).await,
             Some(None) => {
                 let target = self.target().await?;
-                if target.document.log == letter.target { self.copy(letter, &target).await } else { self.bury(letter.offset).await }
+                if target.document.log == letter.target {
+                    self.copy(letter, &target).await
+                } else {
+                    self.bury(letter.offset).await
+                }
             }
             // The topic that it was to go to is gone, and the copy, if there was one, with it.
             None => self.bury(letter.offset).await,

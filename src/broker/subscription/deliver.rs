@@ -75,7 +75,8 @@ impl Broker {
         wanted: u32,
         wait: Duration,
     ) -> Result<()> {
-        let look = actor.look(self, |seen| seen.topic.map(|topic| (topic.clone(), seen.state.floor().max(topic.first))));
+        let look =
+            actor.look(self, |seen| seen.topic.map(|topic| (topic.clone(), seen.state.floor().max(topic.first))));
         let Some((topic, floor)) = look.await? else { return Err(Error::TopicGone) };
         let enough = floor.plus(u64::from(wanted.max(1)));
         if topic.next <= floor || topic.next >= enough {

@@ -114,7 +114,8 @@ impl Replica {
     /// Whether the way from the newest snapshot has grown long.
     pub(super) fn wants_snapshot(&self) -> bool {
         let (batches, bytes) = self.since;
-        (batches >= SNAPSHOT_EVERY.0 && bytes >= self.snapshot_bytes) || bytes >= SNAPSHOT_EVERY.1.max(2 * self.snapshot_bytes)
+        (batches >= SNAPSHOT_EVERY.0 && bytes >= self.snapshot_bytes)
+            || bytes >= SNAPSHOT_EVERY.1.max(2 * self.snapshot_bytes)
     }
 
     /// Appends a snapshot as of now and gives up what lies before it. `false` when somebody else appended meanwhile: then
@@ -143,7 +144,8 @@ impl Replica {
             let micros = u64::try_from(history.as_micros()).unwrap_or(u64::MAX);
             let since = Position::Time(Time(broker.inner.clock.wall().saturating_sub(micros)));
             let young = read(broker, self.log, since).await?.ok().and_then(|batches| batches.into_iter().next());
-            let young = young.map(|batch| Record::decode(&batch.payload).map(|record| (batch.first, record))).transpose()?;
+            let young =
+                young.map(|batch| Record::decode(&batch.payload).map(|record| (batch.first, record))).transpose()?;
             // What leads to the state at that time is the snapshot before it.
             before = young.map_or(snapshot, |(first, record)| {
                 record.newest_snapshot.unwrap_or_default().min(Offset(first.0)).min(snapshot)

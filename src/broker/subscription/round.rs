@@ -302,7 +302,10 @@ impl Desk {
                     }
                 }
                 (Ask::Look(look), _) => {
-                    let seen = self.replica.as_ref().map(|replica| Seen { state: &replica.state, topic: outcome.topic.as_ref() });
+                    let seen = self
+                        .replica
+                        .as_ref()
+                        .map(|replica| Seen { state: &replica.state, topic: outcome.topic.as_ref() });
                     (look.0)(seen.ok_or(Error::NotFound(Resource::Subscription)));
                 }
                 (ask, _) => parked.push(ask),
