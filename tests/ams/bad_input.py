@@ -43,7 +43,7 @@ ROWS = [
     ("outsider", "POST", T + ":publish", "{", E403),
     ("admin", "POST", P + "/topics/missing:publish", "{", E404("Topic")),
     ("admin", "POST", T + ":publish", {"messages": [{"data": "a" * 1_500_000}]}, E413),
-    ("admin", "POST", T + ":publish", {"messages": [{"data": "a" * 1_400_000}] * 7}, E413),
+    ("admin", "POST", T + ":publish", {"messages": [{"data": "a" * 1_400_000}] * 9}, E413),
     # Pull.
     *[("admin", "POST", S + ":pull", body, E400G("Pull Parameters")) for body in ("", "{", "[]", '{"maxMessages":[]}', '{"maxMessages":{}}', DEEP)],
     ("publisher", "POST", S + ":pull", {}, E403),

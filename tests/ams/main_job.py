@@ -36,14 +36,16 @@ class Job:
         self.progress = 0
         self.total_work = 0
         self.retries = 0
+        self.last_error = None
 
     def advance(self, by):
         with self.lock:
             self.progress += by
 
-    def retry(self):
+    def retry(self, error):
         with self.lock:
             self.retries += 1
+            self.last_error = error
         if self.errors:
             raise AssertionError("another actor failed")
         # The server is away for as long as it takes to open; a client that waits a little is what sites run.
@@ -70,8 +72,8 @@ class Job:
                     try:
                         got = ams.publish("records", [scene.to_send(*one) for one in request], timeout=20)
                         break
-                    except scene.TRANSIENT:
-                        self.retry()
+                    except scene.TRANSIENT as error:
+                        self.retry(error)
                 self.published.done([int(one) for one in got["messageIds"]], payloads)
                 self.advance(len(request))
         finally:
@@ -86,8 +88,8 @@ class Job:
             last_look = self.collecting == 0
             try:
                 pulled = ams.pull_sub(name, dice.choice([1, 7, 40, 200]), return_immediately=True, timeout=20)
-            except scene.TRANSIENT:
-                self.retry()
+            except scene.TRANSIENT as error:
+                self.retry(error)
                 continue
             seen.pulled(scene.batch(pulled))
             if not pulled:
@@ -114,7 +116,7 @@ class Job:
             # An answer with a code came from a living server: the first acknowledgement after a pull must not be refused.
             code = getattr(error, "code", None)
             assert code in (None, 503), "%s: acknowledging offset %d was refused: %s" % (name, last, error)
-            self.retry()
+            self.retry(error)
             return
         seen.acknowledged(last)
         self.advance(last + 1 - before)
@@ -123,7 +125,8 @@ class Job:
         """Kills and restarts at ten random points of the work, a random moment into each."""
         points = sorted(self.dice.randrange(self.total_work) for _ in range(KILLS))
         for number, point in enumerate(points):
-            runner.until(lambda: self.errors or self.progress >= point, 300, "%d of %d done" % (point, self.total_work), 0.001)
+            runner.until(lambda: self.errors or self.progress >= point, 60, lambda: "%d of %d done; %d retries, the last for %s" % (
+                point, self.total_work, self.retries, self.last_error), 0.001)
             if self.errors:
                 return
             time.sleep(self.dice.random() * 0.03)

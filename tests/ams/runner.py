@@ -89,7 +89,7 @@ def until(condition, seconds, about, every=0.01):
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError("not within %s s: %s" % (seconds, about))
+            raise AssertionError("not within %s s: %s" % (seconds, about() if callable(about) else about))
         time.sleep(every)
 
 

@@ -10,14 +10,13 @@ import re
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import tempfile
 
 import runner
 
 SERVICE_TOKEN = "5e" * 32
-LISTENING = re.compile(rb"^.*?listening (.*)$", re.MULTILINE)
+LISTENING = re.compile(rb"^listening ((?:\w+=\S+ ?)+)$", re.MULTILINE)
 # The kernel takes the end of the thread that started a child for the end of its parent, so one lasting thread starts all.
 LAUNCHER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 START_SECONDS = 60
@@ -32,7 +31,7 @@ class Server:
         self.store = store or os.path.join(root, "data")
         self.settings = list(settings)
         self.log = os.path.join(root, "server.log")
-        self.certificate = os.path.join(root, "seen.pem")
+        self.certificate = None
         self.process = None
         self.ports = {}
         self.starts = 0
@@ -61,10 +60,9 @@ class Server:
         first = not self.ports
         for name, url in urls.items():
             self.ports[name] = int(url.rsplit(":", 1)[1].rstrip("/"))
-        if first:
-            pem = ssl.get_server_certificate(("127.0.0.1", self.ports["ams_tls"]), timeout=10)
-            with open(self.certificate, "w") as file:
-                file.write(pem)
+        if first and "ams_tls" in self.ports:
+            # Beside the data folder, as the key file: the chain of the certificate that the first start made.
+            self.certificate = self.store + ".tls-cert.pem"
             os.environ["REQUESTS_CA_BUNDLE"] = self.certificate
         return self
 
