@@ -6,8 +6,8 @@ use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// How far the service is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,14 +20,20 @@ pub enum Phase {
     Draining,
 }
 
-/// Brings the gauges up to date before they are read.
-pub type Refresh = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync>;
+/// What the listener asks of the service behind it.
+pub trait Service: Send + Sync {
+    /// Brings the gauges up to date before they are read.
+    fn refresh(&self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+
+    /// Whether the store takes anything at all.
+    fn is_usable(&self) -> bool;
+}
 
 /// What the listener tells.
 pub struct Ops {
     metrics: Arc<Metrics>,
     phase: AtomicU8,
-    refresh: std::sync::OnceLock<Refresh>,
+    service: OnceLock<Arc<dyn Service>>,
 }
 
 impl fmt::Debug for Ops {
@@ -40,12 +46,12 @@ impl Ops {
     /// A listener that says it is starting.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, phase: AtomicU8::new(Phase::Starting as u8), refresh: std::sync::OnceLock::new() }
+        Self { metrics, phase: AtomicU8::new(Phase::Starting as u8), service: OnceLock::new() }
     }
 
-    /// What to do before each reading of the gauges, once there is something to read. Counts the first time only.
-    pub fn refresh_with(&self, refresh: Refresh) {
-        drop(self.refresh.set(refresh));
+    /// Whom to ask, once he is there. Counts the first time only.
+    pub fn attach(&self, service: Arc<dyn Service>) {
+        drop(self.service.set(service));
     }
 
     /// Says how far the service is.
@@ -62,8 +68,8 @@ impl Ops {
     }
 
     async fn metrics(&self) -> HttpResponse {
-        if let Some(refresh) = self.refresh.get() {
-            refresh().await;
+        if let Some(service) = self.service.get() {
+            service.refresh().await;
         }
         match self.metrics.render() {
             Ok(text) => HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text),
@@ -73,6 +79,9 @@ impl Ops {
 
     fn ready(&self) -> HttpResponse {
         match self.phase() {
+            Phase::Ready if self.service.get().is_some_and(|service| !service.is_usable()) => {
+                plain(HttpResponse::ServiceUnavailable(), "the store is down\n")
+            }
             Phase::Ready => plain(HttpResponse::Ok(), "ready\n"),
             Phase::Starting => plain(HttpResponse::ServiceUnavailable(), "starting\n"),
             Phase::Draining => plain(HttpResponse::ServiceUnavailable(), "draining\n"),
@@ -116,17 +125,40 @@ mod tests {
         assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     }
 
+    struct Fake {
+        metrics: Arc<Metrics>,
+        usable: bool,
+    }
+
+    impl Service for Fake {
+        fn refresh(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+            Box::pin(async { self.metrics.uptime_seconds.set(42.0) })
+        }
+
+        fn is_usable(&self) -> bool {
+            self.usable
+        }
+    }
+
     #[actix_web::test]
     async fn the_gauges_are_refreshed_before_they_are_read() {
         let metrics = Arc::new(Metrics::new().unwrap());
         let ops = Arc::new(Ops::new(Arc::clone(&metrics)));
-        ops.refresh_with(Box::new(move || {
-            let metrics = Arc::clone(&metrics);
-            Box::pin(async move { metrics.uptime_seconds.set(42.0) })
-        }));
+        ops.attach(Arc::new(Fake { metrics, usable: true }));
         let app = init_service(App::new().configure(configure(ops))).await;
         let answer = call_service(&app, TestRequest::get().uri("/metrics").to_request()).await;
         let text = String::from_utf8(read_body(answer).await.to_vec()).unwrap();
         assert!(text.contains("angelia_uptime_seconds 42"), "{text}");
+    }
+
+    #[actix_web::test]
+    async fn who_cannot_use_his_store_is_not_ready() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let ops = Arc::new(Ops::new(Arc::clone(&metrics)));
+        ops.attach(Arc::new(Fake { metrics, usable: false }));
+        ops.set_phase(Phase::Ready);
+        let app = init_service(App::new().configure(configure(ops))).await;
+        let answer = call_service(&app, TestRequest::get().uri("/readyz").to_request()).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

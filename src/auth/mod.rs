@@ -2,6 +2,8 @@
 //!
 //! Tokens are found by a keyed hash and kept encrypted under the store's key; they appear in no log.
 
+#[cfg(test)]
+mod interrupted_tests;
 mod keys;
 mod roles;
 #[cfg(test)]
@@ -19,7 +21,6 @@ use crate::broker::documents::Documents;
 use crate::broker::documents::keys::KeyCheckKey;
 use crate::domain::acl::RoleTable;
 use crate::domain::{Error, Result};
-use crate::storage::Version;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ async fn check_keys(documents: &Documents, keys: &KeyRing) -> Result<()> {
     let present = match documents.fetch(&KeyCheckKey).await? {
         Some(present) => present,
         None => {
-            documents.put(&KeyCheckKey, &new_check(keys)?, Version::ABSENT).await?;
+            documents.put_new(&KeyCheckKey, &new_check(keys)?).await?;
             // Another node may have been first.
             let vanished = || Error::Unavailable("the key's check document vanished while it was made".to_owned());
             documents.fetch(&KeyCheckKey).await?.ok_or_else(vanished)?

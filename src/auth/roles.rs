@@ -9,7 +9,6 @@ use crate::broker::codec::document::StoredRoles;
 use crate::broker::documents::keys::RolesKey;
 use crate::domain::Result;
 use crate::domain::acl::{RoleName, RoleTable};
-use crate::storage::Version;
 use std::sync::Arc;
 
 /// The table in force, with the stored one that it was made of.
@@ -32,7 +31,7 @@ impl Auth {
 /// Stores the default table unless there is one.
 pub(super) async fn seed(broker: &Broker, defaults: &RoleTable) -> Result<()> {
     if broker.documents().fetch(&RolesKey).await?.is_none() {
-        broker.documents().put(&RolesKey, &StoredRoles(defaults.clone()), Version::ABSENT).await?;
+        broker.documents().put_new(&RolesKey, &StoredRoles(defaults.clone())).await?;
     }
     Ok(())
 }

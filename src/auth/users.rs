@@ -5,14 +5,12 @@
 
 use super::Auth;
 use super::tokens::{TOKEN_BYTES_MAX, Token};
-use crate::broker::catalog::entity::Entity;
-use crate::broker::codec::document::{Account, Standing, TokenHash, TokenHint, Truth};
-use crate::broker::documents::Stored;
+use crate::broker::catalog::claim::Answer;
+use crate::broker::codec::document::{Account, Sealed, Standing, TokenHash, TokenHint, Truth};
 use crate::broker::{Page, PageRequest};
 use crate::domain::acl::RoleName;
 use crate::domain::user::{Membership, Profile, User};
 use crate::domain::{Error, Name, ProjectId, Resource, Result, UserId};
-use crate::storage::{Order, Version};
 use std::sync::Arc;
 
 /// What a new user is made of.
@@ -194,15 +192,8 @@ impl Auth {
     /// The users whose secrets were made with an older key than the current one.
     pub(super) async fn users_of_older_keys(&self) -> Result<Vec<UserId>> {
         let current = self.inner.keys.current();
-        let mut older = Vec::new();
-        self.documents()
-            .scan(&Account::prefix(NOWHERE), Order::Ascending, |_key, stored: Stored<Truth<Account>>| {
-                if stored.record.standing == Standing::Live && stored.record.thing.token.key != current {
-                    older.push(stored.record.thing.user.id);
-                }
-            })
-            .await?;
-        Ok(older)
+        let accounts = self.inner.broker.all::<Account>(NOWHERE).await?;
+        Ok(accounts.iter().filter(|account| account.token.key != current).map(|account| account.user.id).collect())
     }
 
     /// Makes a user's secret anew with the current key; false when that is not needed any more.
@@ -250,22 +241,26 @@ impl Auth {
 
     /// Makes a token's hint speak of a user, unless it is another user's token.
     async fn claim_token(&self, hash: TokenHash, id: UserId) -> Result<()> {
-        let (version, holder) = match self.documents().fetch(&hash).await? {
-            Some(hint) => (hint.version, Some(hint.record.holder)),
-            None => (Version::ABSENT, None),
+        let hint = TokenHint { holder: id };
+        let Some(stored) = self.documents().fetch(&hash).await? else {
+            return if self.documents().put_new(&hash, &hint).await? { Ok(()) } else { Err(Error::Changed) };
         };
-        if let Some(holder) = holder.filter(|holder| *holder != id)
-            && let Some(truth) = self.documents().fetch(&holder).await?
-            && truth.record.standing != Standing::Deleting
-            && truth.record.thing.token_hash == hash
-        {
-            return Err(Error::Invalid { what: "token", why: "is another user's".to_owned() });
+        if stored.record.holder != id {
+            let answer = self.inner.broker.ask(&stored.record.holder, |truth: &Truth<Account>| match truth.standing {
+                Standing::Deleting => Some(Answer::Yields),
+                _ if truth.thing.token_hash != hash => Some(Answer::Yields),
+                Standing::Live => Some(Answer::Holds),
+                Standing::Claiming => None,
+            });
+            if answer.await? == Answer::Holds {
+                return Err(Error::Invalid { what: "token", why: "is another user's".to_owned() });
+            }
         }
-        let claimed = self.documents().put(&hash, &TokenHint { holder: id }, version).await?;
+        let claimed = self.documents().put(&hash, &hint, stored.version).await?;
         claimed.map(|_version| ()).ok_or(Error::Changed)
     }
 
-    fn sealed(&self, id: UserId, token: &Token) -> Result<crate::broker::codec::document::Sealed> {
+    fn sealed(&self, id: UserId, token: &Token) -> Result<Sealed> {
         self.inner.keys.seal(token.reveal().as_bytes(), &id.0.to_le_bytes())
     }
 

@@ -124,6 +124,11 @@ impl Documents {
         self.change(key, Some((encode(record, nonce), nonce)), expected).await
     }
 
+    /// Writes a document where there is none; false when there is one. Errors as [`Documents::put`].
+    pub(crate) async fn put_new<K: Keyed>(&self, key: &K, record: &K::Record) -> Result<bool> {
+        Ok(self.put(key, record, Version::ABSENT).await?.is_some())
+    }
+
     /// Removes a document if its version is `expected`; none when it is another. Errors as [`Documents::put`].
     pub(crate) async fn delete<K: Keyed>(&self, key: &K, expected: Version) -> Result<Option<Version>> {
         self.change(key, None, expected).await

@@ -4,14 +4,18 @@
 //! Knows no dialect. Safety is only ever compare-and-append and compare-and-set; actors and caches are only ever speed, so any
 //! number of brokers may run over one store.
 
-mod append;
 pub mod catalog;
 pub mod codec;
 pub(crate) mod documents;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod history_tests;
+mod log;
+mod maintenance;
 mod registry;
 mod resolve;
+mod retention;
 pub mod subscription;
 pub(crate) mod sweeper;
 pub mod topic;
@@ -34,6 +38,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 use subscription::SubscriptionActor;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use topic::TopicActor;
 
 /// How a broker behaves; the defaults are the product's.
@@ -103,6 +108,7 @@ pub(crate) struct Inner {
     /// This broker in the nonces of its appends, and how many there were.
     writer: u128,
     appends: AtomicU64,
+    stopping: CancellationToken,
 }
 
 impl Broker {
@@ -120,16 +126,22 @@ impl Broker {
             waiting_pulls: Semaphore::new(options.waiting_pulls_max.min(Semaphore::MAX_PERMITS)),
             writer: uuid::Uuid::new_v4().as_u128(),
             appends: AtomicU64::new(0),
+            stopping: CancellationToken::new(),
             store,
             clock,
             options,
             metrics,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let broker = Self { inner: Arc::new(inner) };
+        maintenance::start(&broker);
+        Ok(broker)
     }
 
-    /// Stops maintenance and actors; what was accepted is finished first. The store stays open.
-    pub async fn stop(&self) {}
+    /// Stops maintenance and actors; what was accepted is finished first, and pulls that wait are answered. The store stays open.
+    pub async fn stop(&self) {
+        self.inner.stopping.cancel();
+        maintenance::wait_until_idle(self).await;
+    }
 
     /// The broker's clock.
     #[must_use]

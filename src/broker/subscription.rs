@@ -9,8 +9,8 @@ mod round;
 pub(super) use actor::SubscriptionActor;
 
 use super::Broker;
-use super::append::{Entry, Outcome};
 use super::codec::event::{Body, Record};
+use super::log::{Entry, Outcome};
 use crate::domain::limits::{LEASE_BYTES_MAX, PULL_WAIT_MAX};
 use crate::domain::message::Published;
 use crate::domain::subscription::{
@@ -216,7 +216,7 @@ impl Broker {
 
     /// A new subscription's first event, in its own empty log: it stands at the topic's present end.
     pub(crate) async fn attach(&self, log: LogRef, topic: &Topic, settings: &Settings) -> Result<()> {
-        let bounds = self.inner.store.bounds(LogId(topic.log.0)).await?.ok_or(Error::NotFound(Resource::Topic))?;
+        let bounds = self.inner.bounds(LogId(topic.log.0)).await?.ok_or(Error::NotFound(Resource::Topic))?;
         let (first, next, headers) = (Offset(bounds.first.0), Offset(bounds.next.0), Headers::default());
         let view = View { log: topic.log, incarnation: topic.incarnation, first, next, settings, headers: &headers };
         let attach = Command::Attach { floor: next };

@@ -61,7 +61,7 @@ impl TopicActor {
 
     /// The log's extent; none when it is gone.
     pub(super) async fn bounds(&self, broker: &Broker) -> Result<Option<Bounds>> {
-        Ok(broker.inner.store.bounds(self.log).await?)
+        broker.inner.bounds(self.log).await
     }
 
     /// Whether no publish waits or is under way.
@@ -114,7 +114,7 @@ impl Broker {
     pub async fn offset_at_time(&self, topic: &Topic, time: Timestamp) -> Result<Offset> {
         let bounds = self.bounds_of(topic).await?;
         let limit = ReadLimit { bytes: 0, batches: 1 };
-        match self.inner.store.read(LogId(topic.log.0), Position::Time(Time(time.0)), limit).await? {
+        match self.inner.read(LogId(topic.log.0), Position::Time(Time(time.0)), limit).await? {
             Read::Batches(batches) => {
                 let first = batches.first().ok_or(Error::NothingAtTime)?.first;
                 Ok(Offset(first.max(bounds.first).0))
@@ -163,7 +163,7 @@ impl Broker {
 
     /// The topic's log as the store has it now.
     async fn bounds_of(&self, topic: &Topic) -> Result<Bounds> {
-        let bounds = self.inner.store.bounds(LogId(topic.log.0)).await?.ok_or(Error::NotFound(Resource::Topic));
+        let bounds = self.inner.bounds(LogId(topic.log.0)).await?.ok_or(Error::NotFound(Resource::Topic));
         self.look_again(topic, bounds).await
     }
 }

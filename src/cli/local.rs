@@ -39,8 +39,11 @@ pub(super) fn check_config(sources: &Sources, print_schema: bool, defaults: bool
         ("key file", key),
         ("log", format!("{} as {}", config.log.level, config.log.format)),
     ];
-    let rows: Vec<Vec<String>> = facts.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect();
-    out.table(&json!({ "valid": true }), &["the configuration is valid:", ""], &rows)
+    let mut text = "the configuration is valid".to_owned();
+    for (name, value) in facts {
+        text.push_str(&format!("\n  {name:<16}  {value}"));
+    }
+    out.answer(&json!({ "valid": true }), text)
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Answer<T> {
@@ -106,8 +109,7 @@ pub(super) fn store(command: Store, out: Output) -> Answer {
     if !folder.is_dir() {
         return Err(Failure::Failed(format!("{} is no folder", folder.display())));
     }
-    let report =
-        inspect(&folder, &RealVfs).map_err(|error| Failure::Failed(format!("store {}: {error}", folder.display())))?;
+    let report = inspect(&folder, &RealVfs).map_err(|error| Failure::Failed(server::at(&folder, &error)))?;
     if out.json() {
         out.line(as_json(&report).to_string())?;
     } else {

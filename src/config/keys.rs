@@ -170,6 +170,23 @@ mod tests {
     }
 
     #[test]
+    fn every_default_is_in_the_table() {
+        let table: serde_json::Value = config::Config::builder()
+            .add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml))
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .unwrap();
+        let names: Vec<String> = table
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(section, keys)| keys.as_object().unwrap().keys().map(move |key| format!("{section}.{key}")))
+            .collect();
+        assert_eq!(names.len(), KEYS.len());
+        assert!(names.iter().all(|name| kind(name).is_some()), "{names:?}");
+    }
+
+    #[test]
     fn the_published_schema_is_the_one_that_the_table_makes() {
         let published: Value = serde_json::from_str(include_str!("../../schemas/config.schema.json")).unwrap();
         assert_eq!(published, schema(), "write it anew: angelia check-config --schema > schemas/config.schema.json");

@@ -38,11 +38,16 @@ pub(super) async fn administrator(config: &Config, auth: &Auth, mode: Mode) -> R
         service_roles: vec![RoleName::new("service_admin")],
         created_by: None,
     };
-    let (_, token) = auth.create_user(new).await.map_err(failed)?;
+    // The file first: a token that nobody has yet does no harm, an administrator without his token would.
+    let token = Token::fresh().map_err(failed)?;
     if let Some(path) = config.token_file() {
         private::write(&path, format!("{}\n", token.reveal()).as_bytes())
             .map_err(|error| format!("cannot keep the administrator's token in {}: {error}", path.display()))?;
-        tracing::info!(file = %path.display(), "made the user {ADMINISTRATOR}; the token is in the file");
+    }
+    auth.create_user_with_token(new, &token).await.map_err(failed)?;
+    match config.token_file() {
+        Some(path) => tracing::info!(token_file = %path.display(), "made the user {ADMINISTRATOR}"),
+        None => tracing::info!("made the user {ADMINISTRATOR}"),
     }
     Ok(Some(token))
 }

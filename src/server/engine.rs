@@ -6,8 +6,9 @@ use crate::storage::memory::MemoryStore;
 use crate::storage::metered::{MeteredStore, Observer};
 use crate::storage::segment::vfs::RealVfs;
 use crate::storage::segment::{CommitObserver, Options, SegmentStore};
-use crate::storage::{Health, Store};
+use crate::storage::{Health, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +29,12 @@ impl Engine {
             StoreUrl::Segment(folder) => {
                 let options = Options { observer: Some(Arc::new(report.clone())), ..segment_options(config) };
                 let (place, time) = (folder.clone(), clock.clone());
-                let opening = move || SegmentStore::open(&place, options, time, Arc::new(RealVfs));
+                let opening = move || {
+                    make_folder(&place)?;
+                    SegmentStore::open(&place, options, time, Arc::new(RealVfs))
+                };
                 let opened = tokio::task::spawn_blocking(opening).await.map_err(|error| error.to_string())?;
-                let opened = Arc::new(opened.map_err(|error| format!("the store {}: {error}", folder.display()))?);
+                let opened = Arc::new(opened.map_err(|error| at(&folder, &error))?);
                 (Arc::clone(&opened) as _, Some((opened, folder)))
             }
         };
@@ -50,7 +54,7 @@ impl Engine {
     /// Copies the store as it is now into a new folder.
     pub(super) async fn backup(&self, to: &Path) -> Result<(), String> {
         match &self.segment {
-            Some((segment, _)) => segment.backup(to).await.map_err(|error| error.to_string()),
+            Some((segment, _)) => copy(segment, to).await,
             None => Err("a store in memory has nothing to back up".to_owned()),
         }
     }
@@ -61,6 +65,11 @@ impl Engine {
             Some((segment, _)) => segment.close().await.map_err(|error| error.to_string()),
             None => Ok(()),
         }
+    }
+
+    /// Whether the store takes anything at all.
+    pub(super) fn is_usable(&self) -> bool {
+        self.store.health() != Health::Down
     }
 
     /// Brings the store's gauges up to date.
@@ -76,6 +85,22 @@ impl Engine {
             metrics.store_segments.with_label_values(&["spare"]).set(signed(stats.segments_pool as u64));
         }
     }
+}
+
+/// Makes the store's folder, if it is missing, for its owner alone: messages are nobody else's business.
+fn make_folder(folder: &Path) -> Result<(), StoreError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| StoreError::Open(format!("cannot be made: {error}")))
+}
+
+async fn copy(store: &SegmentStore, to: &Path) -> Result<(), String> {
+    make_folder(to).and(store.backup(to).await).map_err(|error| error.to_string())
+}
+
+/// A store's failure, with the store's folder if it does not name it itself.
+pub(crate) fn at(folder: &Path, error: &StoreError) -> String {
+    let (place, text) = (folder.display().to_string(), error.to_string());
+    if text.contains(&place) { text } else { format!("the store {place}: {text}") }
 }
 
 /// A figure as gauges hold it.
@@ -98,8 +123,8 @@ pub(crate) async fn backup_stopped(config: &Config, folder: &Path, to: &Path) ->
     let (from, options) = (folder.to_owned(), segment_options(config));
     let opening = move || SegmentStore::open(&from, options, Clock::System, Arc::new(RealVfs));
     let opened = tokio::task::spawn_blocking(opening).await.map_err(|error| error.to_string())?;
-    let store = opened.map_err(|error| error.to_string())?;
-    let copied = store.backup(to).await.map_err(|error| error.to_string());
+    let store = opened.map_err(|error| at(folder, &error))?;
+    let copied = copy(&store, to).await;
     copied.and(store.close().await.map_err(|error| error.to_string()))
 }
 

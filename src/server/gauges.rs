@@ -1,9 +1,12 @@
 //! The gauges that are filled when somebody reads them: the store, the largest backlogs, the process itself.
 
 use super::engine::{Engine, signed};
+use super::foundation::Foundation;
+use crate::api::ops::Service;
 use crate::broker::{Broker, PageRequest};
 use crate::telemetry::metrics::Metrics;
 use parking_lot::Mutex;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +20,9 @@ const BACKLOG_TIME: Duration = Duration::from_secs(2);
 /// Fills gauges.
 #[derive(Debug)]
 pub(super) struct Gauges {
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) engine: Arc<Engine>,
-    pub(super) broker: Broker,
+    metrics: Arc<Metrics>,
+    engine: Arc<Engine>,
+    broker: Broker,
     /// When backlogs were last looked at, in monotonic time.
     looked: Mutex<Option<Duration>>,
 }
@@ -33,12 +36,12 @@ struct Backlog {
 }
 
 impl Gauges {
-    pub(super) fn new(metrics: Arc<Metrics>, engine: Arc<Engine>, broker: Broker) -> Self {
-        Self { metrics, engine, broker, looked: Mutex::new(None) }
+    pub(super) fn new(metrics: Arc<Metrics>, foundation: &Foundation) -> Self {
+        let Foundation { engine, broker, .. } = foundation;
+        Self { metrics, engine: Arc::clone(engine), broker: broker.clone(), looked: Mutex::new(None) }
     }
 
-    /// Brings all gauges up to date.
-    pub(super) async fn fill(&self) {
+    async fn fill(&self) {
         let now = self.broker.clock().monotonic();
         self.metrics.uptime_seconds.set(now.as_secs_f64());
         self.engine.fill(&self.metrics);
@@ -91,6 +94,16 @@ impl Gauges {
                 });
             }
         }
+    }
+}
+
+impl Service for Gauges {
+    fn refresh(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(self.fill())
+    }
+
+    fn is_usable(&self) -> bool {
+        self.engine.is_usable()
     }
 }
 

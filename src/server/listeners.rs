@@ -17,8 +17,6 @@ use std::time::Duration;
 const OPS_CONNECTIONS: usize = 64;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Longest drain that the configuration can ask for; waiting is cut by [`Running::stop`].
-const DRAIN_MAX: u64 = 600;
 
 /// A server at work.
 #[derive(Debug)]
@@ -32,19 +30,11 @@ impl Running {
         Self { handle: server.handle(), task: actix_web::rt::spawn(server) }
     }
 
-    /// Takes no new connections, lets requests in work finish for so long, and ends. `hurry` is called at once: it ends what
-    /// would only wait.
-    pub(super) async fn stop(self, drain: Duration, hurry: impl AsyncFnOnce()) {
-        let finish = async {
-            futures_util::future::join(self.handle.stop(true), hurry()).await;
-        };
-        if tokio::time::timeout(drain, finish).await.is_err() {
-            if !drain.is_zero() {
-                tracing::warn!("some requests did not finish in time");
-            }
-            self.handle.stop(false).await;
-        }
-        self.task.abort();
+    /// Takes no new connections, lets requests in work finish within the listener's drain time, and ends.
+    pub(super) async fn stop(self) {
+        self.handle.stop(true).await;
+        // The server has ended; only its answer is left to take.
+        drop(self.task.await);
     }
 }
 
@@ -56,6 +46,7 @@ pub(super) fn serve_ops(socket: TcpListener, ops: &Arc<Ops>) -> Result<Running, 
         .max_connections(OPS_CONNECTIONS)
         .client_request_timeout(Duration::from_secs(5))
         .keep_alive(KeepAlive::Timeout(Duration::from_secs(75)))
+        .shutdown_timeout(1)
         .disable_signals()
         .listen(socket)
         .map_err(|error| format!("listen.ops: {error}"))?;
@@ -79,7 +70,7 @@ pub(super) fn serve_ams(
         .client_disconnect_timeout(Duration::from_secs(5))
         .tls_handshake_timeout(HANDSHAKE)
         .keep_alive(KeepAlive::Timeout(Duration::from_secs(limits.keep_alive_seconds)))
-        .shutdown_timeout(DRAIN_MAX)
+        .shutdown_timeout(limits.drain_seconds)
         .disable_signals();
     if let Some(socket) = plain {
         server = server.listen(socket).map_err(|error| format!("listen.ams: {error}"))?;

@@ -27,6 +27,8 @@ pub struct Metrics {
     pub acknowledged_messages: IntCounter,
     /// Messages that retention took unacknowledged.
     pub forgotten_messages: IntCounter,
+    /// 1 while retention takes nothing because the clock is in doubt.
+    pub retention_held: IntGauge,
     /// Messages copied to a dead-letter topic.
     pub dead_lettered_messages: IntCounter,
     /// Compare-and-append or compare-and-set lost to another writer, by log kind.
@@ -97,6 +99,7 @@ impl Metrics {
                 .counter("angelia_acknowledged_messages_total", "Messages acknowledged durably")?,
             forgotten_messages: make
                 .counter("angelia_forgotten_messages_total", "Unacknowledged messages that retention took")?,
+            retention_held: make.gauge("angelia_retention_held", "1 while retention doubts the clock")?,
             dead_lettered_messages: make
                 .counter("angelia_dead_lettered_messages_total", "Messages copied to a dead-letter topic")?,
             conflicts: make.counters(

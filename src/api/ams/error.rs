@@ -194,3 +194,80 @@ pub(crate) fn translate(route: &Route, error: &Error) -> Failure {
 fn nothing_at_time() -> Failure {
     Failure::conflict("Timestamp is out of bounds for the subscription's topic/partition")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::paths::ROUTES;
+    use super::*;
+    use crate::domain::Offset;
+
+    fn said(route: &str, error: &Error) -> (u16, String, &'static str) {
+        let route = ROUTES.iter().find(|row| row.name == route).unwrap();
+        let failure = translate(route, error);
+        (failure.code, failure.message.into_owned(), failure.status)
+    }
+
+    #[test]
+    fn each_error_is_said_in_the_routes_words() {
+        let bounds = Error::OffsetOutOfBounds { first: Offset(0), next: Offset(1) };
+        let invalid = Error::Invalid { what: "attributes", why: "are too many".to_owned() };
+        let past = "Timestamp is out of bounds for the subscription's topic/partition";
+        let down = Error::Unavailable("secret detail".to_owned());
+        for (route, error, code, message, status) in [
+            ("topics:show", Error::NotFound(Resource::Topic), 404, "Topic doesn't exist", "NOT_FOUND"),
+            ("topics:show", Error::NotFound(Resource::Project), 404, "project doesn't exist", "NOT_FOUND"),
+            (
+                "projects:create",
+                Error::AlreadyExists(Resource::Project),
+                409,
+                "Project already exists",
+                "ALREADY_EXISTS",
+            ),
+            (
+                "users:update",
+                Error::AlreadyExists(Resource::User),
+                400,
+                "invalid user name change, name already exists",
+                "INVALID_ARGUMENT",
+            ),
+            ("topics:publish", invalid, 400, "Invalid Message Arguments", "INVALID_ARGUMENT"),
+            (
+                "topics:publish",
+                Error::TooLarge { what: "request", limit: 1 },
+                413,
+                "Message size is too large",
+                "INVALID_ARGUMENT",
+            ),
+            ("topics:publish", Error::OutcomeUnknown(String::new()), 500, "Backend Error", "INTERNAL_SERVER_ERROR"),
+            ("topics:publish", Error::StoreFull, 503, "The store is full, try again later", "UNAVAILABLE"),
+            (
+                "topics:publish",
+                Error::Overloaded("publishes"),
+                503,
+                "Too many publishes, try again later",
+                "UNAVAILABLE",
+            ),
+            ("subscriptions:pull", Error::TopicGone, 409, "Subscription's topic doesn't exist", "CONFLICT"),
+            ("subscriptions:pull", Error::Damaged("log 7".to_owned()), 500, "Backend Error", "INTERNAL_SERVER_ERROR"),
+            ("subscriptions:acknowledge", Error::NoAckPending, 500, "no ack pending", "INTERNAL_SERVER_ERROR"),
+            ("subscriptions:acknowledge", Error::WrongAck, 500, "wrong ack", "INTERNAL_SERVER_ERROR"),
+            ("subscriptions:acknowledge", Error::AckTimeout, 408, "ack timeout", "TIMEOUT"),
+            ("subscriptions:acknowledge", Error::LeaseSuperseded { refused: 1 }, 408, "ack timeout", "TIMEOUT"),
+            ("subscriptions:acknowledge", down.clone(), 500, "Error handling acknowledgement", "INTERNAL_SERVER_ERROR"),
+            ("subscriptions:modifyOffset", bounds, 400, "Offset out of bounds", "INVALID_ARGUMENT"),
+            ("subscriptions:timeToOffset", Error::NothingAtTime, 409, past, "CONFLICT"),
+            ("subscriptions:timeToOffset", Error::TopicGone, 409, past, "CONFLICT"),
+            ("projects:create", down.clone(), 500, "backend error", "INTERNAL_SERVER_ERROR"),
+            ("users:list", down, 500, "Internal error while querying datastore", "INTERNAL_SERVER_ERROR"),
+        ] {
+            assert_eq!(said(route, &error), (code, message.to_owned(), status), "{route} {error:?}");
+        }
+    }
+
+    #[test]
+    fn overload_says_when_to_come_back() {
+        let answer = Failure::later("Too many pulls").answer();
+        assert_eq!(answer.headers().get(RETRY_AFTER).map(|value| value.as_bytes()), Some(&b"1"[..]));
+        assert!(Failure::UNAUTHORIZED.answer().headers().get(RETRY_AFTER).is_none());
+    }
+}

@@ -28,6 +28,9 @@ mod times;
 mod topics;
 mod users;
 
+#[cfg(test)]
+mod tests;
+
 use crate::auth::{Auth, Token};
 use crate::broker::Broker;
 use crate::domain::acl::RoleTable;

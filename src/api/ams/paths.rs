@@ -67,7 +67,7 @@ pub(crate) struct Route {
     pub(crate) method: Method,
     /// Its segments after `/v1/`: a literal, `{variable}`, or `{variable}:verb`.
     pattern: &'static [&'static str],
-    /// Who may by default; without a row of their own these are open to everybody who passes their own checks.
+    /// Who may by default; for the routes that check by themselves, who sees more.
     pub(crate) roles: &'static [&'static str],
 }
 
@@ -77,6 +77,8 @@ const PUB: &str = "publisher";
 const CON: &str = "consumer";
 const PW: &str = "push_worker";
 const MV: &str = "metrics_viewer";
+/// Sees details of status and version, which ask for no role otherwise.
+const AV: &str = "admin_viewer";
 
 const fn row(
     name: &'static str,
@@ -99,7 +101,7 @@ pub(crate) static ROUTES: [Route; 64] = {
     use Operation as Op;
     [
         row("ams:metrics", Op::Later, GET, &["metrics"], &[SA, MV, PA]),
-        row("ams:healthStatus", Op::Status, GET, &["status"], &[]),
+        row("ams:healthStatus", Op::Status, GET, &["status"], &[SA, AV]),
         row("ams:vaMetrics", Op::Later, GET, &["metrics", "va_metrics"], &[SA, MV, PA]),
         row("users:byToken", Op::UsersByToken, GET, &["users:byToken", "{token}"], &[SA, PW]),
         row("users:byUUID", Op::UsersByUuid, GET, &["users:byUUID", "{uuid}"], &[SA, "argo_api_authn"]),
@@ -161,7 +163,7 @@ pub(crate) static ROUTES: [Route; 64] = {
         row("schemas:list", Op::Later, GET, &["projects", "{project}", "schemas"], &[SA, PA]),
         row("schemas:update", Op::Later, PUT, &["projects", "{project}", "schemas", "{schema}"], &[SA, PA]),
         row("schemas:delete", Op::Later, DELETE, &["projects", "{project}", "schemas", "{schema}"], &[SA, PA]),
-        row("version:list", Op::Version, GET, &["version"], &[]),
+        row("version:list", Op::Version, GET, &["version"], &[SA, AV]),
     ]
 };
 

@@ -36,6 +36,7 @@ pub(crate) async fn publish(call: &Call<'_>) -> Answer {
 
 /// Decodes a body straight into a batch.
 fn batch(ams: &Ams, body: &[u8]) -> Result<BatchBuilder, Refusal> {
+    let message_bytes_max = ams.options().message_bytes_max;
     let mut scratch = Vec::new();
     let batch = std::cell::RefCell::new(ams.broker.batch());
     bodies::messages(
@@ -47,7 +48,7 @@ fn batch(ams: &Ams, body: &[u8]) -> Result<BatchBuilder, Refusal> {
             }
         },
         &mut |message: MessageBody<'_>| -> Result<(), Refusal> {
-            if counted(&message) > ams.options().message_bytes_max {
+            if counted(&message) > message_bytes_max {
                 return Err(Failure::TOO_LARGE.into());
             }
             let (payload, form) = payload::stored(message.data.as_deref().unwrap_or_default(), &mut scratch);

@@ -9,6 +9,8 @@ use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
 use crate::domain::{Name, ProjectId};
+use crate::telemetry::logging::redact;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -44,12 +46,15 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
     let found = path.find(request.method());
     let place = if let Match::Route(place, ..) = &found { Some(*place) } else { None };
     let operation = if let Match::Route(_, route, _) = &found { route.name } else { "none" };
-    // Neither path nor query: both may hold a token.
     let span = tracing::info_span!("request", dialect = "ams", request_id = %id, operation);
     let mut answer = async {
         let answer = respond(ams, &request, found, &mut payload).await;
-        discard(&mut payload, ams.options().body_bytes_max).await;
-        tracing::debug!(method = %request.method(), status = answer.status().as_u16(), "answered");
+        if answer.status() != StatusCode::REQUEST_TIMEOUT {
+            let bytes_max = ams.options().body_bytes_max;
+            discard(&mut payload, bytes_max).await;
+        }
+        let target = || request.uri().path_and_query().map_or("", |target| target.as_str());
+        tracing::debug!(method = %request.method(), target = %redact(target()), status = answer.status().as_u16(), "answered");
         answer
     }
     .instrument(span)
@@ -99,7 +104,7 @@ fn refused(route: &Route, refusal: Refusal) -> Failure {
         Refusal::Met(error) if failure.code >= 500 && failure.status == "INTERNAL_SERVER_ERROR" => {
             tracing::error!(status = failure.code, cause = %error, "failed");
         }
-        _ => tracing::info!(status = failure.code, message = %failure.message, "refused"),
+        _ => tracing::info!(status = failure.code, reason = ?failure.message, "refused"),
     }
     failure
 }
@@ -176,7 +181,10 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
 
 /// Reads the body, as one slice if it came as one.
 async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, Failure> {
-    let limit = ams.options().body_bytes_max;
+    let (limit, time_max) = {
+        let options = ams.options();
+        (options.body_bytes_max, options.body_time_max)
+    };
     let announced =
         request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
@@ -201,7 +209,7 @@ async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result
         }
     };
     let late = |_| Failure { code: 408, message: "The request body came too slowly".into(), status: "TIMEOUT" };
-    tokio::time::timeout(ams.options().body_time_max, read).await.map_err(late)?
+    tokio::time::timeout(time_max, read).await.map_err(late)?
 }
 
 /// Reads on what a refused client still sends: a connection closed before that may lose him the answer.

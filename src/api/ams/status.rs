@@ -50,7 +50,7 @@ pub(crate) async fn version(ams: &Ams, token: Option<Token>) -> Answer {
             json.field("release").string(&version.release);
         }
         json.field_unless_empty("distro", &version.distro);
-        json.field_unless_empty("hostname", &ams.options().proxy_hostname);
+        json.field_unless_empty("hostname", &options.proxy_hostname);
     }))
 }
 

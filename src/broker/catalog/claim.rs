@@ -22,13 +22,14 @@ const TRIES: usize = 16;
 const PATIENCE: usize = 20;
 const PATIENCE_STEP: Duration = Duration::from_millis(10);
 
-/// What a hint's holder says about the name.
-enum Answer {
-    /// It is called so.
+/// What a hint's holder says about the name, or the token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Answer {
+    /// It has it.
     Holds,
-    /// It is not, any more.
+    /// It has it not, any more.
     Yields,
-    /// It never was.
+    /// It never had it.
     NeverHeld,
 }
 
@@ -89,26 +90,40 @@ impl Broker {
         Err(Error::Changed)
     }
 
-    /// Asks a hint's holder about the name, and strikes its claim out if it does not come to hold it.
+    /// Asks a hint's holder about the name.
     async fn question<T: Entity>(&self, scope: ProjectId, name: &Name, holder: u128) -> Result<Answer> {
-        let key = T::key_of(scope, holder);
-        for look in 0.. {
-            let Some(Stored { version, record, .. }) = self.documents().fetch(&key).await? else {
+        self.ask::<T>(&T::key_of(scope, holder), |truth| {
+            let called_so = truth.thing.name() == name;
+            match truth.standing {
+                Standing::Deleting => Some(Answer::Yields),
+                Standing::Live if called_so => Some(Answer::Holds),
+                Standing::Live if truth.claim.as_ref() != Some(name) => Some(Answer::Yields),
+                Standing::Claiming if !called_so => Some(Answer::NeverHeld),
+                Standing::Live | Standing::Claiming => None,
+            }
+        })
+        .await
+    }
+
+    /// Asks a truth whether it holds what a hint gives to it. One that is only about to (none) gets a moment, then its claim is
+    /// struck out.
+    pub(crate) async fn ask<T: Entity>(
+        &self,
+        key: &T::Key,
+        answer: impl Fn(&Truth<T>) -> Option<Answer> + Send + Sync,
+    ) -> Result<Answer> {
+        for look in 0..PATIENCE + TRIES {
+            let Some(Stored { version, record, .. }) = self.documents().fetch(key).await? else {
                 return Ok(Answer::Yields);
             };
-            let called_so = record.thing.name() == name;
-            match record.standing {
-                Standing::Deleting => return Ok(Answer::Yields),
-                Standing::Live if called_so => return Ok(Answer::Holds),
-                Standing::Live if record.claim.as_ref() != Some(name) => return Ok(Answer::Yields),
-                Standing::Claiming if !called_so => return Ok(Answer::NeverHeld),
-                Standing::Live | Standing::Claiming if look < PATIENCE => tokio::time::sleep(PATIENCE_STEP).await,
-                Standing::Live | Standing::Claiming => {
-                    if self.documents().put(&key, &struck_out(&record), version).await?.is_some() {
-                        let never = record.standing == Standing::Claiming;
-                        return Ok(if never { Answer::NeverHeld } else { Answer::Yields });
-                    }
-                }
+            if let Some(answer) = answer(&record) {
+                return Ok(answer);
+            }
+            if look < PATIENCE {
+                tokio::time::sleep(PATIENCE_STEP).await;
+            } else if self.documents().put(key, &struck_out(&record), version).await?.is_some() {
+                let never = record.standing == Standing::Claiming;
+                return Ok(if never { Answer::NeverHeld } else { Answer::Yields });
             }
         }
         Err(Error::Changed)

@@ -12,7 +12,7 @@ use crate::broker::codec::document::{Standing, TokenHash, Truth};
 use crate::broker::documents::{Stored, failed};
 use crate::domain::project::Project;
 use crate::domain::{Error, Name, ProjectId, Resource, Result, UserId};
-use crate::storage::{LogId, Offset, Order, Version};
+use crate::storage::{LogId, Offset, Order, StoreError};
 use std::sync::Arc;
 
 /// How often a call of the store that may be repeated is, when its outcome is unknown.
@@ -34,7 +34,7 @@ impl Broker {
         }
         let key = thing.key();
         let truth = Truth { standing: Standing::Claiming, claim: None, thing: Arc::new(thing) };
-        if self.documents().put(&key, &truth, Version::ABSENT).await?.is_none() {
+        if !self.documents().put_new(&key, &truth).await? {
             return Err(Error::Changed);
         }
         let made = async {
@@ -98,6 +98,9 @@ impl Broker {
                 self.documents().update(&key, |truth| Ok(Truth { thing: Arc::new(altered(truth)?), ..truth.clone() }));
             return Ok(truth.await?.ok_or(Error::NotFound(T::RESOURCE))?.thing.clone());
         };
+        if self.find_now::<T>(scope, name).await?.is_some_and(|other| other.id() != id) {
+            return Err(Error::AlreadyExists(T::RESOURCE));
+        }
         let claiming = self.documents().update(&key, |truth: &Truth<T>| {
             altered(truth)?;
             Ok(Truth { claim: Some(name.clone()), ..truth.clone() })
@@ -222,6 +225,19 @@ impl Broker {
         Ok(page)
     }
 
+    /// The things of a project in creation order, past the cache. O(things of the project).
+    pub(crate) async fn all<T: Entity>(&self, scope: ProjectId) -> Result<Vec<Arc<T>>> {
+        let mut all = Vec::new();
+        self.documents()
+            .scan(&T::prefix(scope), Order::Ascending, |_key, stored: Stored<Truth<T>>| {
+                if stored.record.standing == Standing::Live {
+                    all.push(stored.record.thing.clone());
+                }
+            })
+            .await?;
+        Ok(all)
+    }
+
     /// Begins a fresh log.
     pub(crate) async fn create_log(&self, log: LogId, first: Offset) -> Result<()> {
         self.repeat(|| self.inner.store.create(log, first)).await.map(|_created| ())
@@ -239,7 +255,7 @@ impl Broker {
     {
         let mut outcome = call().await;
         for _ in 1..REPEATS {
-            if !outcome.as_ref().is_err_and(crate::storage::StoreError::is_unknown) {
+            if !outcome.as_ref().is_err_and(StoreError::is_unknown) {
                 break;
             }
             outcome = call().await;

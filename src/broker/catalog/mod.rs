@@ -11,7 +11,7 @@ mod page;
 mod projects;
 mod subscriptions;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod topics;
 
 pub use page::{Page, PageRequest};

@@ -3,7 +3,6 @@
 use super::Broker;
 use super::entity::Entity;
 use crate::broker::codec::document::{Hint, Standing, Truth};
-use crate::broker::documents::Stored;
 use crate::broker::documents::keys::HintKey;
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
@@ -51,15 +50,7 @@ impl Broker {
 
     /// All projects in creation order.
     pub async fn projects(&self) -> Result<Vec<Arc<Project>>> {
-        let mut projects = Vec::new();
-        self.documents()
-            .scan(&Project::prefix(ProjectId::default()), Order::Ascending, |_key, stored: Stored<Truth<Project>>| {
-                if stored.record.standing == Standing::Live {
-                    projects.push(stored.record.thing.clone());
-                }
-            })
-            .await?;
-        Ok(projects)
+        self.all(ProjectId::default()).await
     }
 
     /// Makes a project; [`Error::AlreadyExists`]. A name that another project gave up within twice the cache's age is waited

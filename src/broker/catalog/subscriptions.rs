@@ -3,12 +3,9 @@
 use super::entity::Entity;
 use super::page::{Page, PageRequest};
 use super::{Broker, check_acl};
-use crate::broker::codec::document::{Standing, Truth};
-use crate::broker::documents::Stored;
 use crate::domain::subscription::{Settings, Subscription};
-use crate::domain::topic::Topic;
 use crate::domain::{Error, LogRef, Name, ProjectId, Resource, Result, SubscriptionId, UserId};
-use crate::storage::{LogId, Offset, Order};
+use crate::storage::{LogId, Offset};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -59,16 +56,8 @@ impl Broker {
     /// The subscriptions that speak of a topic's name, whether it exists or not, in creation order. O(subscriptions of the
     /// project).
     pub async fn subscriptions_of_topic(&self, project: ProjectId, topic: &Name) -> Result<Vec<Arc<Subscription>>> {
-        let mut found = Vec::new();
-        let prefix = Subscription::prefix(project);
-        self.documents()
-            .scan(&prefix, Order::Ascending, |_key, stored: Stored<Truth<Subscription>>| {
-                let subscription = &stored.record.thing;
-                if stored.record.standing == Standing::Live && subscription.topic == *topic {
-                    found.push(subscription.clone());
-                }
-            })
-            .await?;
+        let mut found = self.all::<Subscription>(project).await?;
+        found.retain(|subscription| subscription.topic == *topic);
         Ok(found)
     }
 
@@ -94,14 +83,9 @@ impl Broker {
             self.require_project(project).await?;
             let topic = self.topic_now(project, &topic).await?;
             self.create_log(LogId(log.0), Offset(0)).await?;
-            self.attach_first(log, &topic, &settings).await
+            self.attach(log, &topic, &settings).await
         })
         .await
-    }
-
-    /// Appends a new subscription's first event: it stands at the topic's present end.
-    async fn attach_first(&self, log: LogRef, topic: &Topic, settings: &Settings) -> Result<()> {
-        self.attach(log, topic, settings).await
     }
 
     /// Changes a subscription; [`Error::NotFound`], [`Error::Invalid`] when the new settings have another ack mode.

@@ -67,14 +67,14 @@ impl std::fmt::Debug for Look {
 }
 
 /// The state, and the topic as it stands; none while it is gone.
-pub(super) struct Seen<'a> {
-    pub(super) state: &'a State,
+pub(in crate::broker) struct Seen<'a> {
+    pub(in crate::broker) state: &'a State,
     pub(super) topic: Option<&'a Standing>,
 }
 
 /// The answer to a command.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(in crate::broker) struct Answer {
     pub(super) reply: Reply,
     /// Where granted messages are read.
     pub(super) topic: Option<Arc<TopicActor>>,
@@ -118,7 +118,7 @@ impl SubscriptionActor {
     }
 
     /// Carries out a command; answers when it is durable.
-    pub(super) async fn command(self: &Arc<Self>, broker: &Broker, command: Command) -> Result<Answer> {
+    pub(in crate::broker) async fn command(self: &Arc<Self>, broker: &Broker, command: Command) -> Result<Answer> {
         let mut pending = self.begin(broker, command, false)?;
         pending.answer().await
     }
@@ -142,7 +142,7 @@ impl SubscriptionActor {
     }
 
     /// Looks at the state once it is surely up to date.
-    pub(super) async fn look<T: Send + 'static>(
+    pub(in crate::broker) async fn look<T: Send + 'static>(
         self: &Arc<Self>,
         broker: &Broker,
         look: impl FnOnce(Seen<'_>) -> T + Send + Sync + 'static,
@@ -191,6 +191,12 @@ impl SubscriptionActor {
     }
 }
 
+/// The answer to a pull that found nothing.
+fn nothing() -> Result<Answer> {
+    let reply = Reply::Leased { grants: Vec::new(), deadline: Timestamp::EPOCH, exhausted: Vec::new() };
+    Ok(Answer { reply, topic: None })
+}
+
 fn stopping() -> Error {
     Error::OutcomeUnknown("the service is stopping".to_owned())
 }
@@ -212,12 +218,10 @@ impl Pending {
 
     /// The time is over: what came in the last moment, or nothing.
     fn give_up_waiting(mut self) -> Result<Answer> {
-        let nothing = Reply::Leased { grants: Vec::new(), deadline: Timestamp::EPOCH, exhausted: Vec::new() };
-        let nothing = Ok(Answer { reply: nothing, topic: None });
-        let Some(mut answer) = self.answer.take() else { return nothing };
+        let Some(mut answer) = self.answer.take() else { return nothing() };
         answer.close();
         self.actor.wake.notify_one();
-        answer.try_recv().unwrap_or(nothing)
+        answer.try_recv().unwrap_or_else(|_| nothing())
     }
 }
 
@@ -255,6 +259,9 @@ impl AtWork {
             let mut asks = self.take_asks();
             if asks.is_empty() {
                 parked.forget_closed();
+                if broker.inner.stopping.is_cancelled() {
+                    parked.send_away();
+                }
                 if parked.waiting.is_empty() {
                     let mut queue = self.actor.queue.lock();
                     if queue.waiting.is_empty() {
@@ -301,13 +308,22 @@ impl Parked {
         self.waiting.retain(|ask| !matches!(ask, Ask::Command { reply, .. } if reply.is_closed()));
     }
 
-    /// Takes over who found nothing; whoever was parked before is due again when the round freed something.
-    fn keep(&mut self, outcome: Outcome, broker: &Broker) {
-        if outcome.freed && !self.waiting.is_empty() {
-            self.due = true;
+    /// Answers everybody with nothing.
+    fn send_away(&mut self) {
+        for ask in self.waiting.drain(..) {
+            if let Ask::Command { reply, .. } = ask {
+                // Whoever has gone away needs no answer.
+                let _ = reply.send(nothing());
+            }
         }
-        if outcome.parked.is_empty() && self.waiting.is_empty() {
-            self.tail = None;
+    }
+
+    /// Takes over who found nothing; all are due again when the round freed something, maybe only after they were judged.
+    fn keep(&mut self, outcome: Outcome, broker: &Broker) {
+        self.waiting.extend(outcome.parked);
+        self.due |= outcome.freed;
+        if self.waiting.is_empty() {
+            (self.due, self.tail) = (false, None);
         } else if let Some(topic) = outcome.topic {
             if self.tail.as_ref().is_none_or(|(watched, _)| !Arc::ptr_eq(watched, &topic.actor)) {
                 self.tail = Some((Arc::clone(&topic.actor), topic.actor.watch(broker)));
@@ -316,7 +332,6 @@ impl Parked {
             let seen = self.tail.as_mut().map(|(_, tail)| *tail.borrow_and_update());
             self.due |= seen.is_some_and(|seen| seen > topic.next);
         }
-        self.waiting.extend(outcome.parked);
     }
 
     /// Waits until there may be something for the parked, which `true` tells, or until something is asked.
@@ -332,6 +347,7 @@ impl Parked {
             () = actor.wake.notified() => false,
             _ = grown => true,
             () = tokio::time::sleep(until) => true,
+            () = broker.inner.stopping.cancelled() => false,
         };
         self.due
     }

@@ -117,7 +117,7 @@ impl Undertaker {
         let mut from = letter.tail;
         loop {
             let position = Position::Offset(storage::Offset(from.0));
-            match self.broker.inner.store.read(LogId(log), position, READ).await? {
+            match self.broker.inner.read(LogId(log), position, READ).await? {
                 Read::Batches(batches) if batches.is_empty() => return Ok(Some(None)),
                 Read::Batches(batches) => {
                     let ours = |batch: &&storage::StoredBatch| {

@@ -84,7 +84,10 @@ impl Broker {
         }
         let mut tail = topic.actor.watch(self);
         // Over or not, what there is by then is given out.
-        let _ = tokio::time::timeout(wait, tail.wait_for(|next| *next >= enough)).await;
+        tokio::select! {
+            _ = tokio::time::timeout(wait, tail.wait_for(|next| *next >= enough)) => {}
+            () = self.inner.stopping.cancelled() => {}
+        }
         Ok(())
     }
 }

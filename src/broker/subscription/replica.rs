@@ -4,9 +4,9 @@
 //! Owns the reading and writing of that log: events, snapshots, trim. Decides nothing.
 
 use crate::broker::Broker;
-use crate::broker::append::{Entry, Outcome};
 use crate::broker::codec::event::{Body, Record};
 use crate::broker::codec::snapshot::{self, Assembly};
+use crate::broker::log::{Entry, Outcome};
 use crate::domain::subscription::{Event, State, apply};
 use crate::domain::{Error, Offset, Resource, Result};
 use crate::storage::{LogId, Position, Purpose, Read, ReadLimit, StoredBatch, Time};
@@ -81,7 +81,7 @@ impl Replica {
 
     /// Whether nobody has appended anything that is not applied here.
     pub(super) async fn is_current(&self, broker: &Broker) -> Result<bool> {
-        let bounds = broker.inner.store.bounds(self.log).await?;
+        let bounds = broker.inner.bounds(self.log).await?;
         Ok(bounds.ok_or(Error::NotFound(Resource::Subscription))?.next.0 == self.next.0)
     }
 
@@ -151,7 +151,7 @@ impl Replica {
                 record.newest_snapshot.unwrap_or_default().min(Offset(first.0)).min(snapshot)
             });
         }
-        Ok(broker.inner.store.trim(self.log, crate::storage::Offset(before.0)).await?)
+        broker.inner.trim(self.log, crate::storage::Offset(before.0)).await
     }
 }
 
@@ -217,7 +217,7 @@ impl Replay {
 
 /// Batches of a subscription's log, or its first kept offset when the position is trimmed.
 async fn read(broker: &Broker, log: LogId, from: Position) -> Result<std::result::Result<Vec<StoredBatch>, Offset>> {
-    match broker.inner.store.read(log, from, READ).await? {
+    match broker.inner.read(log, from, READ).await? {
         Read::Batches(batches) => Ok(Ok(batches)),
         Read::Trimmed { first } => Ok(Err(Offset(first.0))),
         Read::Closed => Err(Error::NotFound(Resource::Subscription)),

@@ -6,7 +6,7 @@
 use super::actor::{Answer, Ask, Seen, SubscriptionActor};
 use super::replica::Replica;
 use crate::broker::Broker;
-use crate::broker::append;
+use crate::broker::log;
 use crate::broker::resolve::Standing;
 use crate::broker::topic::Found;
 use crate::domain::message::Header;
@@ -146,12 +146,12 @@ impl Desk {
         }
         let purpose = if events.iter().all(frees_room) { Purpose::Relief } else { Purpose::Upkeep };
         match replica.append(broker, events, purpose).await? {
-            append::Outcome::Appended(_) => {
+            log::Outcome::Appended(_) => {
                 self.replica = Some(replica);
                 Ok(Some((judged, topic)))
             }
-            append::Outcome::Conflict => Ok(None),
-            append::Outcome::Closed => Err(Error::NotFound(Resource::Subscription)),
+            log::Outcome::Conflict => Ok(None),
+            log::Outcome::Closed => Err(Error::NotFound(Resource::Subscription)),
         }
     }
 

@@ -4,8 +4,8 @@
 //! A caller that goes away changes nothing: its request is committed with the others, or not at all if the task never got to it.
 
 use super::TopicActor;
-use crate::broker::append::{Entry, Outcome};
 use crate::broker::codec::message::{BatchBuilder, MessageBatch, Record, Totals};
+use crate::broker::log::{Entry, Outcome};
 use crate::broker::{Broker, Receipt};
 use crate::domain::{Error, Offset, Resource, Result, Timestamp};
 use crate::storage::{BATCH_COUNT_MAX, Nonce, Position, Purpose, Read, ReadLimit};
@@ -116,14 +116,14 @@ impl TopicActor {
     /// The log's end as the store has it; none when the log is gone.
     pub(in crate::broker) async fn load_tail(&self, broker: &Broker) -> Result<Option<Tail>> {
         let limit = ReadLimit { bytes: 0, batches: 1 };
-        let tail = match broker.inner.store.read(self.log, Position::Tail, limit).await? {
+        let tail = match broker.inner.read(self.log, Position::Tail, limit).await? {
             Read::Closed => return Ok(None),
             Read::Batches(batches) if !batches.is_empty() => {
                 let newest = batches.into_iter().next_back().map(MessageBatch::open).transpose()?;
                 newest.map(|batch| Tail { next: batch.next(), totals: batch.totals })
             }
             Read::Batches(_) | Read::Trimmed { .. } => {
-                let Some(bounds) = broker.inner.store.bounds(self.log).await? else { return Ok(None) };
+                let Some(bounds) = broker.inner.bounds(self.log).await? else { return Ok(None) };
                 Some(Tail { next: Offset(bounds.next.0), totals: Totals::default() })
             }
         };

@@ -91,7 +91,7 @@ impl TopicActor {
             return Ok(Found::Batches(found));
         }
         let from = Position::Offset(crate::storage::Offset(range.start.0));
-        match broker.inner.store.read(self.log, from, READ).await? {
+        match broker.inner.read(self.log, from, READ).await? {
             Read::Batches(batches) => {
                 let batches: Vec<_> = batches.into_iter().map(MessageBatch::open).collect::<Result<_>>()?;
                 if !batches.is_empty() {

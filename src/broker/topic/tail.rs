@@ -78,7 +78,7 @@ impl Poll {
             }
             let known = *self.topic.tail.next.borrow();
             pause = (pause * 2).min(POLL_MAX);
-            match broker.inner.store.bounds(self.topic.log).await {
+            match broker.inner.bounds(self.topic.log).await {
                 Ok(Some(bounds)) if Offset(bounds.next.0) > known => {
                     pause = POLL;
                     self.topic.announce(Offset(bounds.next.0));

@@ -25,8 +25,8 @@ pub fn apply(state: &mut State, event: &Event) {
             state.advance(*before);
         }
         Event::Purged { floor } => {
-            let floor = (*floor).max(state.floor());
-            state.restart(floor);
+            state.revoke();
+            state.advance(*floor);
         }
         Event::Sought { floor } => state.restart(*floor),
         Event::Leased { .. }
@@ -81,13 +81,18 @@ fn apply_to_leases(state: &mut State, event: &Event) {
 }
 
 impl State {
-    /// A new epoch: delivery begins at a floor, with nothing acknowledged above it and nothing given out.
-    fn restart(&mut self, floor: Offset) {
+    /// A new epoch: what was given out before can't be acknowledged any more.
+    fn revoke(&mut self) {
         self.epoch = self.epoch.saturating_add(1);
-        self.cursor.reset(floor);
         self.window = None;
         self.leases.clear();
         self.dead_letters.clear();
+    }
+
+    /// A new epoch: delivery begins at a floor, with nothing acknowledged above it.
+    fn restart(&mut self, floor: Offset) {
+        self.revoke();
+        self.cursor.reset(floor);
         self.lifetimes.remove(&[Run { first: Offset(0), next: floor }]);
     }
 

@@ -25,23 +25,18 @@ impl Cursor {
     }
 
     /// The acknowledged runs above the floor, in order.
-    pub(crate) fn above(&self) -> impl ExactSizeIterator<Item = Run> {
+    pub(crate) fn above(&self) -> impl ExactSizeIterator<Item = Run> + DoubleEndedIterator {
         self.above.entries().iter().map(|(run, ())| *run)
+    }
+
+    /// Those of them that end behind an offset.
+    pub(crate) fn above_from(&self, offset: Offset) -> impl Iterator<Item = Run> {
+        self.above.from(offset).map(|(run, ())| *run)
     }
 
     /// Whether an offset is acknowledged. O(log n).
     pub(crate) fn acknowledged(&self, offset: Offset) -> bool {
         offset < self.floor || self.above.get(offset).is_some()
-    }
-
-    /// Up to where everything from an acknowledged offset on is acknowledged; `None` when the offset is not. O(log n).
-    pub(crate) fn acknowledged_until(&self, offset: Offset) -> Option<Offset> {
-        if offset < self.floor { Some(self.floor) } else { self.above.get(offset).map(|(run, ())| run.next) }
-    }
-
-    /// Where acknowledged offsets begin again behind one that is not. O(log n).
-    pub(crate) fn next_acknowledged(&self, offset: Offset) -> Option<Offset> {
-        self.above.next_start(offset)
     }
 
     /// How many offsets below `next` are not acknowledged. O(1) when nothing at or above it is acknowledged.
@@ -117,9 +112,7 @@ mod tests {
         cursor.acknowledge(&[run(4, 5), run(8, 10)]);
         assert_eq!(cursor.open(&[run(0, 9), run(10, 11)]), [run(2, 4), run(5, 8), run(10, 11)]);
         assert!(cursor.open(&[run(0, 2), run(8, 9)]).is_empty());
-        assert_eq!(cursor.acknowledged_until(Offset(8)), Some(Offset(10)));
-        assert_eq!(cursor.acknowledged_until(Offset(3)), None);
-        assert_eq!(cursor.next_acknowledged(Offset(5)), Some(Offset(8)));
+        assert!(cursor.above_from(Offset(5)).eq([run(8, 10)]));
     }
 
     #[test]

@@ -111,33 +111,16 @@ impl<'a> Scan<'a> {
     /// Walks until enough is picked or the topic ends; `Err` names headers that are missing.
     fn run(&mut self) -> Result<(), Range<Offset>> {
         let (state, view) = (&self.draft.state, self.draft.view);
-        let mut at = state.floor();
-        while at < view.next && self.picked.messages < self.wanted {
-            if let Some(next) = state.cursor.acknowledged_until(at) {
-                at = next;
+        for (run, lease) in state.open_runs(state.first_deliverable(), view.next) {
+            let attempts = lease.map_or(0, |lease| lease.attempt);
+            let blocked = lease.is_some_and(|lease| lease.phase != Phase::Over || self.draft.now < lease.until);
+            let used_up = lease.is_some() && view.settings.max_attempts.is_some_and(|most| attempts >= most);
+            if blocked || used_up {
                 continue;
             }
-            let (run, attempts) = match state.leases.get(at) {
-                Some((run, lease)) => {
-                    let free = lease.phase == Phase::Over && lease.until <= self.draft.now;
-                    let used_up = view.settings.max_attempts.is_some_and(|most| lease.attempt >= most);
-                    if !free || used_up {
-                        at = run.next;
-                        continue;
-                    }
-                    (Run { first: at, next: run.next }, lease.attempt)
-                }
-                None => {
-                    let barriers = [state.cursor.next_acknowledged(at), state.leases.next_start(at)];
-                    let next = barriers.into_iter().flatten().fold(view.next, Offset::min);
-                    (Run { first: at, next }, 0)
-                }
-            };
-            let run = Run { first: run.first, next: run.next.min(view.next) };
-            if !self.pick(run, attempts)? {
+            if self.picked.messages >= self.wanted || !self.pick(run, attempts)? {
                 return Ok(());
             }
-            at = run.next;
         }
         Ok(())
     }

@@ -151,7 +151,8 @@ pub enum Event {
         /// Why.
         reason: GiveUpReason,
     },
-    /// Everything below `floor` was acknowledged by a purge; a new epoch.
+    /// Everything below `floor` was acknowledged by a purge, leases are forgotten; a new epoch. Acknowledgements above it stay: the
+    /// purging node may not know of the newest messages yet.
     Purged {
         /// The new floor.
         floor: Offset,

@@ -89,9 +89,14 @@ impl Leases {
         self.map.get(offset)
     }
 
-    /// Where leases begin again behind an offset that has none. O(log n).
-    pub(crate) fn next_start(&self, offset: Offset) -> Option<Offset> {
-        self.map.next_start(offset)
+    /// Those that end behind an offset, in order.
+    pub(crate) fn entries_from(&self, offset: Offset) -> impl Iterator<Item = &(Run, Lease)> {
+        self.map.from(offset)
+    }
+
+    /// How many messages have one. O(1).
+    pub(crate) const fn covered(&self) -> u64 {
+        self.map.covered()
     }
 
     /// How many messages are held, or were when their deadline passed and nobody has noted it yet. O(1).

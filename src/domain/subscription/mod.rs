@@ -18,6 +18,10 @@ mod runs;
 mod seek;
 pub mod state;
 mod targets;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod window;
 mod worker;
 

@@ -85,12 +85,8 @@ impl<V: Copy + PartialEq> RunMap<V> {
         self.from(offset).next().filter(|(run, _)| run.contains(offset)).copied()
     }
 
-    /// Where the first run begins that lies behind an offset or holds it.
-    pub(crate) fn next_start(&self, offset: Offset) -> Option<Offset> {
-        self.from(offset).next().map(|(run, _)| run.first)
-    }
-
-    fn from(&self, offset: Offset) -> impl Iterator<Item = &(Run, V)> {
+    /// The runs that end behind an offset, with their values, in order.
+    pub(crate) fn from(&self, offset: Offset) -> impl Iterator<Item = &(Run, V)> {
         let place = self.entries.partition_point(|(run, _)| run.next <= offset);
         self.entries.iter().skip(place)
     }
@@ -208,6 +204,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::domain::subscription::testing::cases(300))]
+
         #[test]
         fn a_run_map_agrees_with_a_plain_map(
             changes in prop::collection::vec(

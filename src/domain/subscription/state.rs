@@ -238,6 +238,40 @@ impl State {
         exhausted
     }
 
+    /// An offset below which nothing can be given out: the floor, or, when all between was given out and nothing has come back,
+    /// the end of that. O(1): whoever takes one message at a time need not walk over all that others hold.
+    pub(super) fn first_deliverable(&self) -> Offset {
+        let acknowledged = self.cursor.above().next_back().map(|run| run.next);
+        let given_out = self.leases.entries().last().map(|(run, _)| run.next);
+        let end = self.floor().max(acknowledged.max(given_out).unwrap_or_default());
+        let never_given_out = self.backlog(end).saturating_sub(self.leases.covered());
+        let blocked = self.leases.held().saturating_add(self.dead_letters.len() as u64);
+        if never_given_out == 0 && blocked == self.leases.covered() { end } else { self.floor() }
+    }
+
+    /// The runs of offsets in `from..next` that are not acknowledged, with the lease of each. Walks in O(1) a run.
+    pub(super) fn open_runs(&self, from: Offset, next: Offset) -> impl Iterator<Item = (Run, Option<Lease>)> {
+        let mut acknowledged = self.cursor.above_from(from).peekable();
+        let mut leases = self.leases.entries_from(from).peekable();
+        let mut at = from.max(self.floor());
+        std::iter::from_fn(move || {
+            while let Some(run) = acknowledged.next_if(|run| run.first <= at) {
+                at = at.max(run.next);
+            }
+            let first = at;
+            if first >= next {
+                return None;
+            }
+            if let Some((run, lease)) = leases.next_if(|(run, _)| run.first <= first) {
+                at = run.next.min(next);
+                return Some((Run { first, next: at }, Some(*lease)));
+            }
+            let barriers = [acknowledged.peek().map(|run| run.first), leases.peek().map(|(run, _)| run.first)];
+            at = barriers.into_iter().flatten().fold(next, Offset::min);
+            Some((Run { first, next: at }, None))
+        })
+    }
+
     /// Whether its parts agree with each other, as they always do after `apply`. O(n).
     pub(crate) fn is_sound(&self) -> bool {
         let open = |run: &Run| self.cursor.open(&[*run]) == [*run];

@@ -4,9 +4,9 @@
 //! store) and the copying, during which no segment goes. Publishing goes on meanwhile.
 
 use super::checkpoint::Checkpoint;
+use super::file::{Seal, Segment};
 use super::index::Row;
 use super::queue::Request;
-use super::segment::{Seal, Segment};
 use super::vfs::VfsFile;
 use super::{SegmentStore, Shared};
 use crate::storage::{Result, StoreError};

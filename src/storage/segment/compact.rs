@@ -65,7 +65,10 @@ fn empty(shared: &Arc<Shared>, sequence: u64) -> Result<bool> {
     let (mut answers, mut bytes) = (Vec::new(), 0);
     for log in logs {
         let mut from = 0;
-        while let Some((offset, run)) = next_run(&shared.state.read(), log, from, sequence) {
+        loop {
+            // The lock must be free again before anybody waits for the writer.
+            let found = next_run(&shared.state.read(), log, from, sequence);
+            let Some((offset, run)) = found else { break };
             for batch in run.batches(offset, STEP_BYTES)? {
                 from = batch.next().0;
                 bytes += batch.payload.len();

@@ -58,6 +58,8 @@ pub(super) struct Room {
     pub(super) reserve: u64,
     /// Below this everything but relief is refused.
     pub(super) last: u64,
+    /// Below this everything but trims and closes is refused: they free what everything else needs.
+    pub(super) trims: u64,
 }
 
 impl Room {
@@ -66,7 +68,7 @@ impl Room {
         let refused = match purpose {
             Purpose::Growth => room.left < room.reserve,
             Purpose::Upkeep => room.left < room.last,
-            Purpose::Relief => false,
+            Purpose::Relief => room.left < room.trims,
         };
         refused.then(|| StoreError::Full("the disk has no room for another segment; free some or trim".into()))
     }

@@ -3,10 +3,10 @@
 //! Owns the plain structures that a command prints. Changes nothing but the lock file, which it needs so that nobody
 //! writes meanwhile.
 
+use super::file::{Seal, Segment};
 use super::index::{Entry, Row};
 use super::lock;
 use super::recovery::{self, Loaded};
-use super::segment::{Seal, Segment};
 use super::vfs::Vfs;
 use crate::storage::{Bounds, LogId, Result};
 use std::collections::BTreeMap;

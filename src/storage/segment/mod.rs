@@ -2,7 +2,7 @@
 //!
 //! The map:
 //!
-//! - `group`, `segment`, `index`, `checkpoint`: the bytes on the disk, each file's format in its head;
+//! - `group`, `file`, `index`, `checkpoint`: the bytes on the disk, each file's format in its head;
 //! - `state`, `recent`: what is known in memory; `reader`: reading batches back;
 //! - `queue`, `decide`, `writer`: from a request to a synced group and its answer, on one thread of its own;
 //! - `pool`, `compact`, `upkeep`: spare segments, copying forward, checkpoints, on a second thread;
@@ -15,6 +15,7 @@ mod backup;
 mod checkpoint;
 mod compact;
 mod decide;
+mod file;
 mod group;
 mod index;
 mod inspect;
@@ -23,7 +24,6 @@ mod queue;
 mod reader;
 mod recent;
 mod recovery;
-mod segment;
 mod state;
 mod upkeep;
 pub mod vfs;
@@ -39,9 +39,9 @@ mod tests;
 pub use inspect::{DocumentKind, LogReport, Report, SegmentReport, inspect};
 
 use self::decide::Room;
+use self::file::DATA_START;
 use self::pool::Pool;
 use self::queue::{Queue, Reply, Request};
-use self::segment::DATA_START;
 use self::state::State;
 use self::upkeep::{Covered, Signal};
 use self::vfs::{Lock, Vfs};
@@ -220,6 +220,7 @@ impl Shared {
             left: bytes.saturating_sub(self.end.load(Ordering::Relaxed)) + self.pool.len() as u64 * bytes,
             reserve: self.options.reserve_segments as u64 * bytes,
             last: bytes,
+            trims: bytes / 16,
         })
     }
 

@@ -70,7 +70,7 @@ impl Pool {
     /// A spare: a prepared one or, if there is none, a new one without filling.
     pub(super) fn take(&self) -> io::Result<Spare> {
         loop {
-            if let Some(spare) = self.take_prepared(0) {
+            if let Some(spare) = self.take_prepared() {
                 return Ok(spare);
             }
             match self.create() {
@@ -89,11 +89,8 @@ impl Pool {
         }
     }
 
-    /// A prepared spare of at least so many bytes, the best filled first.
-    pub(super) fn take_prepared(&self, bytes: u64) -> Option<Spare> {
-        if bytes > self.segment_bytes {
-            return None;
-        }
+    /// A prepared spare, the best filled first.
+    fn take_prepared(&self) -> Option<Spare> {
         let spares = &mut self.inner.lock().spares;
         let best = spares.iter().enumerate().max_by_key(|(_, spare)| spare.filled)?.0;
         spares.remove(best)

@@ -4,9 +4,9 @@
 //! (at most 20 KiB for a 64 MiB segment) and those of the data; it starts within 64 KiB of the batch asked for, whatever the size of
 //! the log. Never maps a file, never writes.
 
+use super::file::Segment;
 use super::group::{RECORD_HEADER, RecordHead, record_after};
 use super::index::{Entry, STRETCH};
-use super::segment::Segment;
 use super::state::{RunRead, Source, State};
 use crate::storage::{LogId, Offset, Position, Read, ReadLimit, Result, StoredBatch, Time};
 use bytes::Bytes;

@@ -5,11 +5,11 @@
 //! begins a new segment, so that nothing is ever written behind a torn end.
 
 use super::checkpoint::{self, Checkpoint};
+use super::file::{DATA_START, Seal, SealFound, Segment, name_of, sequence_of};
 use super::group::{GROUP_HEADER, GroupHead, Kind, RECORD_HEADER, Record, RecordHead, SECTOR};
 use super::index::{Row, SegmentIndex};
 use super::pool::{Pool, SUFFIX};
 use super::reader::Window;
-use super::segment::{DATA_START, Seal, SealFound, Segment, name_of, sequence_of};
 use super::state::{SegmentState, State};
 use super::vfs::Vfs;
 use super::writer::begin_segment;
@@ -297,18 +297,16 @@ pub(super) fn open(vfs: &dyn Vfs, dir: &Path, pool: &Pool, mut loaded: Loaded) -
                 "the store was not stopped cleanly; a group begun at this position, never answered, is dropped"
             );
         }
-        match last.index.take() {
-            Some(index) => {
-                let sealed = last.segment.seal(&index, last.end, last.chain, last.next_group);
-                let (seal, rows) = sealed.map_err(|error| failed("sealing the last segment", error))?;
-                loaded.rows.retain(|(of, _)| *of != sequence);
-                loaded.rows.push((sequence, rows));
-                if let Some(state) = loaded.state.segments.get_mut(&sequence) {
-                    state.seal = Some(seal);
-                }
+        // Its bytes may have been read from memory only. They must be durable before a seal says so.
+        last.segment.file.sync().map_err(|error| failed("syncing the last segment", error))?;
+        if let Some(index) = last.index.take() {
+            let sealed = last.segment.seal(&index, last.end, last.chain, last.next_group);
+            let (seal, rows) = sealed.map_err(|error| failed("sealing the last segment", error))?;
+            loaded.rows.retain(|(of, _)| *of != sequence);
+            loaded.rows.push((sequence, rows));
+            if let Some(state) = loaded.state.segments.get_mut(&sequence) {
+                state.seal = Some(seal);
             }
-            // Its bytes may have been read from memory only.
-            None => last.segment.file.sync().map_err(|error| failed("syncing the last segment", error))?,
         }
     }
     vfs.sync_dir(dir).map_err(|error| failed("syncing the directory", error))?;

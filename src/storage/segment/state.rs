@@ -3,10 +3,10 @@
 //! Owns the effect of each record. One [`State`] stands behind a read-write lock; only the writer changes it, after the sync (and
 //! the upkeep thread when it forgets a dead segment), so no reader ever sees what is not durable. Never does I/O.
 
+use super::file::{Seal, Segment};
 use super::group::{Kind, Record};
 use super::index::{Entry, Row, Run, SegmentIndex};
 use super::recent::Recent;
-use super::segment::{Seal, Segment};
 use crate::storage::{Bounds, Document, LogId, Offset, Order, ReadLimit, StoredBatch, Time, Version};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -37,18 +37,16 @@ impl Log {
     /// behind it.
     fn put_run(&mut self, at: usize, run: Run, active: u64, segments: &mut BTreeMap<u64, SegmentState>) -> usize {
         self.bytes += run.bytes;
-        let segment = segments.get_mut(&run.segment);
-        if let Some(segment) = segment {
+        let grows = |before: &&mut Run| before.segment == active && run.segment == active && before.next == run.first;
+        let before = at.checked_sub(1).and_then(|before| self.runs.get_mut(before)).filter(grows);
+        if let Some(segment) = segments.get_mut(&run.segment) {
             segment.bytes += run.bytes;
-            let before = at.checked_sub(1).and_then(|before| self.runs.get_mut(before));
-            let grows =
-                |before: &&mut Run| before.segment == active && run.segment == active && before.next == run.first;
-            if let Some(before) = before.filter(grows) {
-                (before.next, before.last_time) = (run.next, run.last_time);
-                before.bytes += run.bytes;
-                return at;
-            }
-            segment.runs += 1;
+            segment.runs += u64::from(before.is_none());
+        }
+        if let Some(before) = before {
+            (before.next, before.last_time) = (run.next, run.last_time);
+            before.bytes += run.bytes;
+            return at;
         }
         self.runs.insert(at.min(self.runs.len()), run);
         at + 1
@@ -391,4 +389,69 @@ fn prefix_end(prefix: &Bytes) -> Option<Bytes> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::index::EntriesAt;
+    use super::*;
+
+    const ID: LogId = LogId(1);
+
+    fn run(segment: u64, first: u64, next: u64) -> Run {
+        Run { segment, first, next, last_time: 0, bytes: next - first, entries: EntriesAt::default() }
+    }
+
+    fn state(first: u64, next: u64) -> State {
+        let log = Log { first, next, ..Log::default() };
+        State { logs: BTreeMap::from([(ID, log)]), active: 9, ..State::default() }
+    }
+
+    fn runs(state: &State) -> Vec<(u64, u64, u64)> {
+        state.logs[&ID].runs.iter().map(|run| (run.segment, run.first, run.next)).collect()
+    }
+
+    #[test]
+    fn of_two_copies_the_newer_wins_and_the_older_fills_the_gaps() {
+        let mut state = state(2, 30);
+        state.adopt(ID, run(8, 20, 30));
+        state.adopt(ID, run(7, 5, 10));
+        state.adopt(ID, run(3, 0, 22));
+        assert_eq!(runs(&state), [(3, 0, 5), (7, 5, 10), (3, 10, 20), (8, 20, 30)]);
+        assert_eq!(state.missing(), None);
+    }
+
+    #[test]
+    fn an_offset_that_no_segment_holds_is_missing() {
+        let mut state = state(5, 30);
+        state.adopt(ID, run(8, 20, 30));
+        state.adopt(ID, run(7, 0, 19));
+        assert_eq!(state.missing(), Some((ID, 19)));
+    }
+
+    #[test]
+    fn a_moved_batch_takes_the_place_of_its_original() {
+        let mut state = state(0, 10);
+        state.adopt(ID, run(3, 0, 10));
+        state.relocate(ID, run(9, 4, 6));
+        assert_eq!(runs(&state), [(3, 0, 4), (9, 4, 6), (3, 6, 10)]);
+        state.relocate(ID, run(9, 6, 8));
+        assert_eq!(runs(&state), [(3, 0, 4), (9, 4, 8), (3, 8, 10)]);
+        assert_eq!(state.logs[&ID].bytes, 10);
+        // Not there any more: moved, or trimmed.
+        state.relocate(ID, run(9, 4, 6));
+        state.trim(ID, 8);
+        state.relocate(ID, run(9, 6, 8));
+        assert_eq!(runs(&state), [(3, 8, 10)]);
+    }
+
+    #[test]
+    fn the_newest_closed_logs_are_remembered() {
+        let mut closed = ClosedLogs::default();
+        for id in 0..=CLOSED_REMEMBERED as u128 {
+            closed.insert(LogId(id));
+        }
+        assert!(!closed.contains(LogId(0)) && closed.contains(LogId(1)));
+        assert_eq!(closed.iter().count(), CLOSED_REMEMBERED);
+    }
 }

@@ -3,9 +3,9 @@
 //! Owns checkpoints in the background, the return of dead segments, spares made ahead, copying forward, and the shrinking of
 //! memory when nothing happens. Sleeps until woken, and looks by itself once a second.
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Kept};
 use super::compact;
-use super::segment::name_of;
+use super::file::name_of;
 use super::{CHECKPOINT_SHARE, IDLE_CACHE_BYTES, Shared};
 use parking_lot::{Condvar, Mutex};
 use std::io;
@@ -50,6 +50,8 @@ pub(super) struct Covered {
     pub(super) segment: u64,
     /// The file's length.
     pub(super) bytes: u64,
+    /// Room for the next one.
+    pub(super) kept: Option<Kept>,
     /// The end mark is written: no checkpoint may follow.
     pub(super) ended: bool,
 }
@@ -79,6 +81,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
 
 /// One look at everything.
 fn round(shared: &Arc<Shared>) -> io::Result<()> {
+    shared.keep_room(&mut shared.covered.lock());
     if checkpoint_is_due(shared) {
         shared.write_checkpoint(None)?;
     }
@@ -90,17 +93,18 @@ fn round(shared: &Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-/// A checkpoint is due when segments were sealed since the last one: at once if one of them is dead, else when they are large beside
-/// what it costs.
+/// A checkpoint is due when segments were sealed since the last one and it pays: it sets more free than it costs, or the stream has
+/// grown by several times its size.
 fn checkpoint_is_due(shared: &Shared) -> bool {
     let (covered, bytes) = {
         let covered = shared.covered.lock();
         (covered.segment, covered.bytes)
     };
     let state = shared.state.read();
-    let new = state.active.saturating_sub(covered);
-    let dead = state.dead(u64::MAX).any(|sequence| sequence >= covered);
-    new > 0 && (dead || new * shared.options.segment_bytes >= CHECKPOINT_SHARE * bytes)
+    let sealed = state.active.saturating_sub(covered) * shared.options.segment_bytes;
+    let dead = state.dead(u64::MAX).filter(|sequence| *sequence >= covered).count() as u64;
+    let freed = dead * shared.options.segment_bytes;
+    (sealed > 0 && sealed >= CHECKPOINT_SHARE * bytes) || freed > bytes || (freed > 0 && shared.pool.no_room())
 }
 
 /// Gives back the files of dead segments that no replay needs.
@@ -124,6 +128,14 @@ pub(super) fn free_dead(shared: &Shared) -> io::Result<()> {
 }
 
 impl Shared {
+    /// Takes the room that the next checkpoint needs (at least 1/256 of a segment) while there is some; without, it is tried again.
+    fn keep_room(&self, covered: &mut Covered) {
+        if covered.kept.is_none() && !covered.ended {
+            let bytes = (2 * covered.bytes).max(self.options.segment_bytes / 256);
+            covered.kept = Kept::make(self.vfs.as_ref(), &self.dir, bytes).ok();
+        }
+    }
+
     /// Writes a checkpoint; with `clean_end` it is the end mark, and the last one.
     pub(super) fn write_checkpoint(&self, clean_end: Option<u64>) -> io::Result<()> {
         let mut covered = self.covered.lock();
@@ -132,10 +144,12 @@ impl Shared {
         }
         let mut checkpoint = Checkpoint::of(&self.state.read());
         checkpoint.clean_end = clean_end.unwrap_or(0);
-        let bytes = checkpoint.write(self.vfs.as_ref(), &self.dir, Some(&self.pool))?;
+        let kept = covered.kept.take();
+        let bytes = checkpoint.write(self.vfs.as_ref(), &self.dir, kept)?;
         covered.segment = checkpoint.segment;
         covered.bytes = bytes;
         covered.ended = clean_end.is_some();
+        self.keep_room(&mut covered);
         Ok(())
     }
 }

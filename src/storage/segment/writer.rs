@@ -6,10 +6,10 @@
 use super::Shared;
 use super::checkpoint::Checkpoint;
 use super::decide::{Draft, Fate};
+use super::file::{DATA_START, Segment, name_of};
 use super::group::{Kind, encode, group_len};
 use super::pool::Spare;
 use super::queue::Request;
-use super::segment::{DATA_START, Segment, name_of};
 use super::vfs::Vfs;
 use crate::storage::{Result, StoreError};
 use std::io::{self, ErrorKind};
@@ -58,6 +58,7 @@ impl Writer {
         let most = usize::try_from(shared.options.segment_bytes / 2).unwrap_or(usize::MAX).min(GROUP_BYTES_MAX);
         while let Some(requests) = shared.queue.drain(GROUP_REQUESTS_MAX, most) {
             let mut draft = Draft::default();
+            self.secure_reserve();
             let room = shared.room();
             for request in requests {
                 match request {
@@ -82,6 +83,14 @@ impl Writer {
             if shared.is_down() {
                 shared.queue.close();
             }
+        }
+    }
+
+    /// Makes sure, well before the segment is full, that the reserve is there or is known to be wanting; upkeep has usually done it.
+    fn secure_reserve(&self) {
+        let Shared { pool, options, .. } = &*self.shared;
+        if self.end > options.segment_bytes / 2 && pool.len() < options.reserve_segments && !pool.no_room() {
+            pool.top_up();
         }
     }
 

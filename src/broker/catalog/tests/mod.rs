@@ -2,8 +2,10 @@
 
 mod interrupted;
 mod names;
+pub(crate) mod world;
 
 use super::*;
+use crate::broker::NewMessage;
 use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::{Name, ProjectId, Resource};
@@ -18,7 +20,9 @@ pub(crate) fn name(text: &str) -> Name {
 }
 
 pub(crate) async fn broker_over(store: Arc<dyn Store>, clock: &Clock) -> Broker {
-    Broker::start(store, clock.clone(), Options::default(), Arc::new(Metrics::new().unwrap())).await.unwrap()
+    // The tests sweep by themselves.
+    let options = Options { maintenance_every: Duration::MAX / 4, ..Options::default() };
+    Broker::start(store, clock.clone(), options, Arc::new(Metrics::new().unwrap())).await.unwrap()
 }
 
 /// A broker over a fresh memory store, with its clock.
@@ -170,6 +174,22 @@ async fn a_subscription_is_made_on_a_topic_and_outlives_it() {
     broker.delete_subscription(project, &name("s")).await.unwrap();
     assert_eq!(broker.subscription(project, &name("s")).await, Err(Error::NotFound(Resource::Subscription)));
     assert_eq!(broker.inner.store.logs(None, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_subscription_begins_at_its_topics_end() {
+    let (broker, _) = fresh().await;
+    let project = broker.create_project(new_project("P")).await.unwrap().id;
+    let topic = broker.create_topic(project, new_topic("t")).await.unwrap();
+    let mut batch = broker.batch();
+    batch.push(&NewMessage { payload: b"before", ..NewMessage::default() }).unwrap();
+    broker.publish(&topic, batch).await.unwrap();
+    let subscription = broker.create_subscription(project, new_subscription("s", "t")).await.unwrap();
+    let mut batch = broker.batch();
+    batch.push(&NewMessage { payload: b"after", ..NewMessage::default() }).unwrap();
+    broker.publish(&topic, batch).await.unwrap();
+    let progress = broker.progress(&subscription).await.unwrap();
+    assert_eq!((progress.floor.0, progress.next.0, progress.backlog), (1, 2, 1));
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! Tagged fields with lengths: how a document's contents are laid out.
 //!
-//! A field is `tag: u8, length: u32 (little endian), bytes`; tags rise strictly, an absent field is a value's absence. Reading
-//! is strict: a tag that the reader does not ask for, bytes too many or too few are refused, so that an older program never
+//! A field is `tag: u8, length: u32 (little endian), bytes`; tags rise strictly from 1, an absent field is a value's absence; a zero
+//! byte ends the fields, so that a form cut short is not taken for one with less in it. Reading is strict: a tag that the reader does not ask for, bytes too many or too few are refused, so that an older program never
 //! rewrites a document without the fields it does not know. Numbers are little endian. Knows no document.
 
 use crate::domain::{Error, Name, Result, Timestamp};
 use std::time::Duration;
+
+/// Stands where the next tag would.
+const END: u8 = 0;
 
 /// What a document that is not as it must be is answered with.
 pub(crate) fn damaged(why: impl Into<String>) -> Error {
@@ -74,8 +77,9 @@ impl Fields {
         self.bytes(tag, &bytes)
     }
 
-    /// Everything written.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// Everything written, with its end.
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.push(END);
         self.bytes
     }
 }
@@ -105,8 +109,9 @@ impl<'a> FieldReader<'a> {
                 self.rest.take(1)?;
                 self.rest.prefixed().map(Some)
             }
+            Some(&END) | None => Ok(None),
             Some(next) if *next < tag => Err(unknown_field(*next)),
-            _ => Ok(None),
+            Some(_) => Ok(None),
         }
     }
 
@@ -115,9 +120,14 @@ impl<'a> FieldReader<'a> {
         self.optional(tag)?.ok_or_else(|| damaged(format!("field {tag} is missing")))
     }
 
-    /// Checks that nothing is left.
+    /// Checks that this is the end.
     pub(crate) fn finish(self) -> Result<()> {
-        self.rest.0.first().map_or(Ok(()), |tag| Err(unknown_field(*tag)))
+        match self.rest.0 {
+            [END] => Ok(()),
+            [] => Err(damaged("it is cut short")),
+            [END, ..] => Err(damaged("something stands behind its end")),
+            [tag, ..] => Err(unknown_field(*tag)),
+        }
     }
 }
 

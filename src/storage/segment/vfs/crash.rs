@@ -3,7 +3,7 @@
 //! Owns the faults of one [`CrashVfs`] and the picture of the disk after a cut: what was synced, and of everything else
 //! (sectors of 512 bytes, lengths, directory entries) a random part, sectors also torn or zeroed.
 
-use super::memory::{Disk, FileBytes, SECTOR};
+use super::memory::{Disk, FileBytes, MemoryFile, SECTOR};
 use super::{Lock, MemoryVfs, Vfs, VfsFile};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -89,11 +89,18 @@ impl CrashVfs {
                     Disk::change(&mut entries, change);
                 }
             }
-            let survive =
-                |(path, file): (_, Arc<super::memory::MemoryFile>)| (path, survivor(&file.bytes.lock(), &mut dice));
+            let survive = |(path, file): (_, Arc<MemoryFile>)| (path, survivor(&file.bytes.lock(), &mut dice));
             entries.into_iter().map(survive).collect::<BTreeMap<_, _>>()
         });
-        Self::over(MemoryVfs::of(files))
+        Self::over(MemoryVfs::from_files(files))
+    }
+
+    /// Fails all further calls, as for a process that is killed, and answers the disk as the next process finds it: everything
+    /// that was written, synced or not.
+    #[must_use]
+    pub fn kill(&self) -> Self {
+        self.control.lock().power_is_off = true;
+        Self::over(self.disk.clone())
     }
 
     /// Fails if it must; otherwise a change goes on. Answers whether the power goes with it.
@@ -166,10 +173,11 @@ fn survivor(bytes: &FileBytes, dice: &mut Dice) -> Vec<u8> {
 }
 
 /// Splitmix64: small, seeded, good enough for faults.
-struct Dice(u64);
+pub(in crate::storage::segment) struct Dice(pub(in crate::storage::segment) u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    /// A number below a limit, which is not zero.
+    pub(in crate::storage::segment) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -76,19 +76,6 @@ impl Disk {
 }
 
 impl MemoryVfs {
-    /// A disk that holds these files, all durable.
-    pub(super) fn of(files: BTreeMap<PathBuf, Vec<u8>>) -> Self {
-        let entries: BTreeMap<_, _> = files
-            .into_iter()
-            .map(|(path, bytes)| {
-                let bytes = FileBytes { now: bytes.clone(), durable: bytes, dirty: BTreeSet::new() };
-                (path, Arc::new(MemoryFile { bytes: Mutex::new(bytes) }))
-            })
-            .collect();
-        let disk = Disk { durable: entries.clone(), entries, ..Disk::default() };
-        Self { disk: Arc::new(Mutex::new(disk)) }
-    }
-
     /// Looks at the disk.
     pub(super) fn with<T>(&self, look: impl FnOnce(&mut Disk) -> T) -> T {
         look(&mut self.disk.lock())
@@ -108,10 +95,18 @@ impl MemoryVfs {
         })
     }
 
-    /// A disk of its own with these files, all durable.
+    /// A disk that holds these files, all durable.
     #[must_use]
     pub fn from_files(files: BTreeMap<PathBuf, Vec<u8>>) -> Self {
-        Self::of(files)
+        let entries: BTreeMap<_, _> = files
+            .into_iter()
+            .map(|(path, bytes)| {
+                let bytes = FileBytes { now: bytes.clone(), durable: bytes, dirty: BTreeSet::new() };
+                (path, Arc::new(MemoryFile { bytes: Mutex::new(bytes) }))
+            })
+            .collect();
+        let disk = Disk { durable: entries.clone(), entries, ..Disk::default() };
+        Self { disk: Arc::new(Mutex::new(disk)) }
     }
 }
 

@@ -7,6 +7,8 @@ mod crash;
 mod memory;
 mod real;
 
+#[cfg(test)]
+pub(super) use crash::Dice;
 pub use crash::{CrashVfs, Faults};
 pub use memory::MemoryVfs;
 pub use real::RealVfs;

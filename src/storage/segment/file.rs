@@ -3,7 +3,7 @@
 //! Owns the layout and its checksums; decides nothing about which segment lives.
 //!
 //! ```text
-//! 0      header   magic 8 · format u8 · zero ×3 · crc u32 · sequence u64 · salt u64 · chain u32 · zero u32 · first group u64
+//! 0      header   magic 8 · format u8 · zero ×3 · crc u32 · sequence u64 · salt u64 · chain u32 · zero u32 · first group u64 · file bytes u64
 //! 512    seal     magic 8 · crc u32 · chain u32 · end u64 · next group u64 · table u64 · runs u32 · table crc u32
 //! 4096   groups up to `end`
 //! end    index entries of each run (offset u64 · time u64 · position u32), then the table: one row a run
@@ -109,7 +109,7 @@ impl Segment {
         chain: u32,
         first_group: u64,
     ) -> io::Result<Self> {
-        let head = header(sequence, salt, chain, first_group);
+        let head = header(sequence, salt, chain, first_group, file.size()?);
         file.write_at(&mut [IoSlice::new(&head)], 0)?;
         file.sync()?;
         let crc = crc_of_header(&head);
@@ -135,7 +135,7 @@ impl Segment {
         let crc = fields.get_u32_le();
         let (found, salt, chain) = (fields.get_u64_le(), fields.get_u64_le(), fields.get_u32_le());
         fields.advance(4);
-        let first_group = fields.get_u64_le();
+        let (first_group, made_with) = (fields.get_u64_le(), fields.get_u64_le());
         if crc != crc_of_header(first) {
             return Err(damage(0, "the header's checksum does not hold"));
         }
@@ -147,6 +147,11 @@ impl Segment {
         }
         let segment = Self { sequence, seed: seed_of(sequence, salt), crc, chain, first_group, file };
         let seal = segment.parse_seal(second);
+        // A sealed segment that is cut loses its footer, which is found; one that is not sealed would lose its last groups.
+        let size = segment.file.size().map_err(|error| damage(0, &format!("has no size: {error}")))?;
+        if !matches!(seal, SealFound::Seal(_)) && size < made_with {
+            return Err(damage(size, &format!("the file ends here, and was made with {made_with} bytes")));
+        }
         Ok((segment, seal))
     }
 
@@ -228,7 +233,7 @@ pub(super) fn other_format(name: &str, format: u8) -> StoreError {
     ))
 }
 
-fn header(sequence: u64, salt: u64, chain: u32, first_group: u64) -> Vec<u8> {
+fn header(sequence: u64, salt: u64, chain: u32, first_group: u64, size: u64) -> Vec<u8> {
     let mut head = HEADER_MAGIC.to_vec();
     head.put_u32_le(u32::from(FORMAT));
     head.put_u32_le(0);
@@ -237,6 +242,7 @@ fn header(sequence: u64, salt: u64, chain: u32, first_group: u64) -> Vec<u8> {
     head.put_u32_le(chain);
     head.put_u32_le(0);
     head.put_u64_le(first_group);
+    head.put_u64_le(size);
     head.resize(DATA_START as usize, 0);
     let crc = crc_of_header(&head);
     if let Some(mut place) = head.get_mut(12..16) {
@@ -269,6 +275,7 @@ mod tests {
     #[test]
     fn the_bytes_of_header_seal_and_footer_are_frozen() {
         let file = file();
+        file.allocate(DATA_START).unwrap();
         let segment = Segment::begin(Arc::clone(&file), 2, 3, 4, 5).unwrap();
         let mut index = SegmentIndex::default();
         index.add(LogId(6), 7, 1, 8, DATA_START + 32, 9);
@@ -276,10 +283,10 @@ mod tests {
         let mut bytes = vec![0; file.size().unwrap() as usize];
         file.read_at(&mut bytes, 0).unwrap();
         assert_eq!(
-            hex(&bytes[..56]),
+            hex(&bytes[..64]),
             concat!(
-                "414e47454c5345470100000050a94fc20200000000000000030000000000000004000000000000000500000000000000",
-                "0000000000000000",
+                "414e47454c53454701000000473f2d7a0200000000000000030000000000000004000000000000000500000000000000",
+                "00100000000000000000000000000000",
             )
         );
         assert_eq!(

@@ -1,10 +1,13 @@
-//! One compare-and-append, carried through until its outcome is known.
+//! Logs as the broker uses them: reading, and compare-and-append carried through until its outcome is known.
 //!
 //! Owns the resolution of unknown outcomes by nonce. Never decides what to append, nor what to do after a conflict.
 
 use super::Inner;
+use super::documents::failed;
 use crate::domain::{Error, Result, Timestamp};
-use crate::storage::{Append, Batch, LogId, Nonce, Offset, Position, Purpose, Read, ReadLimit, StoreError, Time};
+use crate::storage::{
+    Append, Batch, Bounds, LogId, Nonce, Offset, Position, Purpose, Read, ReadLimit, StoreError, Time,
+};
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -42,6 +45,21 @@ pub(super) enum Outcome {
 }
 
 impl Inner {
+    /// Reads batches.
+    pub(super) async fn read(&self, log: LogId, from: Position, limit: ReadLimit) -> Result<Read> {
+        self.store.read(log, from, limit).await.map_err(failed)
+    }
+
+    /// The extent of a log; none when it is gone.
+    pub(super) async fn bounds(&self, log: LogId) -> Result<Option<Bounds>> {
+        self.store.bounds(log).await.map_err(failed)
+    }
+
+    /// Gives up everything below `before`.
+    pub(super) async fn trim(&self, log: LogId, before: Offset) -> Result<()> {
+        self.store.trim(log, before).await.map_err(failed)
+    }
+
     /// A nonce that nobody has used.
     pub(super) fn nonce(&self) -> Nonce {
         Nonce { writer: self.writer, sequence: self.appends.fetch_add(1, Ordering::Relaxed) }
@@ -74,7 +92,7 @@ impl Inner {
                     self.metrics.unknown_outcomes.with_label_values(&[entry.kind]).inc();
                     unknown = Some(error);
                 }
-                Err(error) if unknown.is_none() => return Err(error.into()),
+                Err(error) if unknown.is_none() => return Err(failed(error)),
                 Err(StoreError::Poisoned(why)) => return Err(Error::OutcomeUnknown(why)),
                 Err(_) => {}
             }
@@ -93,7 +111,7 @@ impl Inner {
     /// What stands where the entry should: none when nothing does.
     async fn read_back(&self, entry: &Entry) -> Result<Option<Outcome>> {
         let limit = ReadLimit { bytes: 0, batches: 1 };
-        match self.store.read(entry.log, Position::Offset(entry.expected), limit).await? {
+        match self.read(entry.log, Position::Offset(entry.expected), limit).await? {
             Read::Batches(batches) => Ok(batches.first().map(|batch| {
                 let ours = batch.first == entry.expected && batch.nonce == entry.nonce;
                 if ours { Outcome::Appended(Timestamp(batch.time.0)) } else { Outcome::Conflict }
@@ -106,21 +124,7 @@ impl Inner {
     }
 }
 
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unknown(why) => Self::OutcomeUnknown(why),
-            StoreError::Full(_) => Self::StoreFull,
-            StoreError::TooLarge { what, limit, .. } => Self::TooLarge { what, limit: limit as u64 },
-            StoreError::Corrupt(what) => Self::Damaged(what),
-            StoreError::Unavailable(_) | StoreError::Poisoned(_) | StoreError::Open(_) => {
-                Self::Unavailable(error.to_string())
-            }
-        }
-    }
-}
-
-#[cfg(any())]
+#[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
     use super::*;
