@@ -149,9 +149,10 @@ class Job:
             self.counts[what] += by
 
     def killer(self):
-        points = sorted(self.dice.randrange(MESSAGES) for _ in range(KILLS))
+        points = [int((number + self.dice.random()) / (KILLS + 1) * MESSAGES) for number in range(KILLS)]
         for point in points:
-            runner.until(lambda: self.errors or len(self.leases.done) >= point, 300, "%d acknowledged" % point, 0.001)
+            runner.until(lambda: self.errors or len(self.leases.done) >= point, 120,
+                         lambda: "%d acknowledged, now %d" % (point, len(self.leases.done)), 0.001)
             if self.errors:
                 return
             time.sleep(self.dice.random() * 0.03)

@@ -58,13 +58,13 @@ class Job:
             self.errors.append("%s: %s: %s" % (threading.current_thread().name, type(error).__name__, error))
 
     def collector(self, number, ams, texts):
-        """Publishes one to four messages a request, each until it is acknowledged."""
+        """Publishes one to three messages a request, each until it is acknowledged."""
         dice = random.Random("%d/%d" % (self.seed, number))
         waiting = [({"collector": "c%d" % number, "sequence": str(at), "site": "Univ. \"Płock\"\t\\%d" % at}, text.encode())
                    for at, text in enumerate(texts)]
         try:
             while waiting:
-                size = dice.randrange(1, 5)
+                size = dice.randrange(1, 4)
                 request, waiting = waiting[:size], waiting[size:]
                 payloads = [scene.packed(*one) for one in request]
                 while True:
@@ -87,7 +87,7 @@ class Job:
         while True:
             last_look = self.collecting == 0
             try:
-                pulled = ams.pull_sub(name, dice.choice([1, 7, 40, 200]), return_immediately=True, timeout=20)
+                pulled = ams.pull_sub(name, dice.choice([1, 3, 10, 25]), return_immediately=True, timeout=20)
             except scene.TRANSIENT as error:
                 self.retry(error)
                 continue
@@ -122,10 +122,10 @@ class Job:
         self.advance(last + 1 - before)
 
     def killer(self):
-        """Kills and restarts at ten random points of the work, a random moment into each."""
-        points = sorted(self.dice.randrange(self.total_work) for _ in range(KILLS))
+        """Kills and restarts at ten random points of the work, one in each tenth, a random moment into each."""
+        points = [int((number + self.dice.random()) / (KILLS + 1) * self.total_work) for number in range(KILLS)]
         for number, point in enumerate(points):
-            runner.until(lambda: self.errors or self.progress >= point, 60, lambda: "%d of %d done; %d retries, the last for %s" % (
+            runner.until(lambda: self.errors or self.progress >= point, 120, lambda: "%d of %d done; %d retries, the last for %s" % (
                 point, self.total_work, self.retries, self.last_error), 0.001)
             if self.errors:
                 return
@@ -180,7 +180,7 @@ def check(job, admin, server):
     for consumer in job.consumers.values():
         history.check_delivery(job.published, consumer, total)
     extra = total - len(job.published.acknowledged)
-    assert 0 <= extra <= 4 * job.retries, "%d messages more than acknowledged, but only %d retries" % (extra, job.retries)
+    assert 0 <= extra <= 3 * job.retries, "%d messages more than acknowledged, but only %d retries" % (extra, job.retries)
     check_records(job)
     replay(job, admin, total)
     runner.same(server.stop(), 0, "exit code after SIGTERM")
