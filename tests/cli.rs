@@ -190,7 +190,8 @@ fn a_second_signal_ends_the_waiting_for_a_slow_client() {
     let token = service.run(&["token", "show"]);
     let mut slow = service.connect("ams");
     let head = format!("Host: x\r\nx-api-key: {}\r\nContent-Length: 100", token.trim());
-    slow.write_all(format!("POST /v1/projects/demo/topics/events:publish HTTP/1.1\r\n{head}\r\n\r\n{{").as_bytes()).unwrap();
+    slow.write_all(format!("POST /v1/projects/demo/topics/events:publish HTTP/1.1\r\n{head}\r\n\r\n{{").as_bytes())
+        .unwrap();
     // Whether the request has begun shows nowhere; an answer to a later one says that its bytes were seen.
     assert_eq!(service.get("ams", "/v1/status").0, 200);
     service.signal(rustix::process::Signal::TERM);
