@@ -21,6 +21,7 @@ mod welcome;
 pub use control::{Request, Response, ask};
 pub(crate) use engine::{at, backup_stopped};
 pub(crate) use foundation::rotate_key;
+pub(crate) use tls::check as check_certificate;
 
 use crate::config::{Config, Invalid, Sources};
 use crate::telemetry::logging;

@@ -232,6 +232,9 @@ fn what_is_wrong_with_a_configuration_is_told_in_one_line() {
     let (code, text) = check(&["--config", "missing.toml"]);
     assert_eq!(code, 2);
     assert!(text.contains("missing.toml"), "{text}");
+    let (code, text) = check(&["--set", "tls.cert_file=cert.pem", "--set", "tls.key_file=key.pem"]);
+    assert_eq!((code, text.lines().count()), (2, 1), "{text}");
+    assert!(text.contains("tls.cert_file: cannot read cert.pem"), "{text}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a check makes nothing");
     let (_, defaults) = check(&["--defaults"]);
     std::fs::write(folder.path().join("all.toml"), defaults).unwrap();

@@ -20,6 +20,7 @@ pub(super) fn check_config(sources: &Sources, print_schema: bool, defaults: bool
         return out.bytes(DEFAULTS.as_bytes(), b"");
     }
     let config = Config::load(sources)?;
+    server::check_certificate(&config).map_err(|error| Failure::Usage(format!("tls.cert_file: {error}")))?;
     let service_token = if config.service_token()?.is_some() { "set" } else { "none" };
     let certificate = if config.tls.cert_file.is_empty() {
         config.own_certificate().map_or_else(
