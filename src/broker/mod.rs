@@ -1,3 +1,151 @@
 //! The broker: the operations that every dialect translates to, driven over a store.
+//!
+//! Owns the order of things: what is durable before what is answered, what is cached for how long, which actor does what.
+//! Knows no dialect. Safety is only ever compare-and-append and compare-and-set; actors and caches are only ever speed, so any
+//! number of brokers may run over one store.
 
+pub mod catalog;
 pub mod codec;
+pub(crate) mod documents;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod history_tests;
+mod log;
+mod maintenance;
+mod registry;
+mod resolve;
+mod retention;
+pub mod subscription;
+pub(crate) mod sweeper;
+pub mod topic;
+
+pub use catalog::{
+    NewProject, NewSubscription, NewTopic, Page, PageRequest, ProjectChange, SubscriptionChange, TopicChange,
+};
+pub use codec::message::{BatchBuilder, NewMessage};
+pub use subscription::{Delivery, Progress, PullRequest, Statistics};
+pub use topic::{Receipt, TopicBounds};
+
+use crate::clock::Clock;
+use crate::domain::Result;
+use crate::domain::subscription::NodeId;
+use crate::storage::Store;
+use crate::telemetry::metrics::Metrics;
+use registry::Registry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::Duration;
+use subscription::SubscriptionActor;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use topic::TopicActor;
+
+/// How a broker behaves; the defaults are the product's.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This process; random at each start.
+    pub node: NodeId,
+    /// How old a cached document may be.
+    pub cache_age: Duration,
+    /// Most cached documents.
+    pub cache_entries: usize,
+    /// Most stored bytes of one publish request.
+    pub publish_bytes: usize,
+    /// Publishes are merged into one append up to this many bytes.
+    pub merge_bytes: usize,
+    /// Most commands that wait for one actor.
+    pub queue_max: usize,
+    /// An actor without work retires after this.
+    pub idle_after: Duration,
+    /// Most pulls that wait for messages.
+    pub waiting_pulls_max: usize,
+    /// How much the clocks of two nodes may differ.
+    pub clock_skew_max: Duration,
+    /// How often retention and the sweeper look.
+    pub maintenance_every: Duration,
+    /// How long a subscription's own log is kept beyond its newest snapshot: audit trail and time machine.
+    pub history: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            node: NodeId(uuid::Uuid::new_v4().as_u128()),
+            cache_age: Duration::from_secs(1),
+            cache_entries: 100_000,
+            publish_bytes: crate::domain::limits::PUBLISH_BYTES_MAX,
+            merge_bytes: 1 << 20,
+            queue_max: 1_024,
+            idle_after: Duration::from_secs(60),
+            waiting_pulls_max: 10_000,
+            clock_skew_max: Duration::from_secs(10),
+            maintenance_every: Duration::from_secs(10),
+            history: Duration::ZERO,
+        }
+    }
+}
+
+/// The broker. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What all parts of a broker share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) options: Options,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) catalog: catalog::Catalog,
+    topics: Registry<TopicActor>,
+    subscriptions: Registry<SubscriptionActor>,
+    /// What topics' reads keep, in bytes.
+    cached_bytes: Arc<AtomicUsize>,
+    waiting_pulls: Semaphore,
+    /// This broker in the nonces of its appends, and how many there were.
+    writer: u128,
+    appends: AtomicU64,
+    stopping: CancellationToken,
+}
+
+impl Broker {
+    /// Starts a broker over an open store, with its maintenance.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn start(store: Arc<dyn Store>, clock: Clock, options: Options, metrics: Arc<Metrics>) -> Result<Self> {
+        let catalog = catalog::Catalog::new(store.clone(), clock.clone(), &options, metrics.clone());
+        let inner = Inner {
+            catalog,
+            topics: Registry::new(metrics.actors.with_label_values(&["topic"])),
+            subscriptions: Registry::new(metrics.actors.with_label_values(&["subscription"])),
+            cached_bytes: Arc::default(),
+            waiting_pulls: Semaphore::new(options.waiting_pulls_max.min(Semaphore::MAX_PERMITS)),
+            writer: uuid::Uuid::new_v4().as_u128(),
+            appends: AtomicU64::new(0),
+            stopping: CancellationToken::new(),
+            store,
+            clock,
+            options,
+            metrics,
+        };
+        let broker = Self { inner: Arc::new(inner) };
+        maintenance::start(&broker);
+        Ok(broker)
+    }
+
+    /// Stops maintenance and actors; what was accepted is finished first, and pulls that wait are answered. The store stays open.
+    pub async fn stop(&self) {
+        self.inner.stopping.cancel();
+        maintenance::wait_until_idle(self).await;
+    }
+
+    /// The broker's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+}

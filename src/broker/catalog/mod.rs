@@ -1,0 +1,76 @@
+//! Projects, topics and subscriptions as documents: names, listings, changes by compare-and-set.
+//!
+//! The document under an identity is the truth; name documents are hints, accepted only if the truth names them back. Lookups are
+//! cached for at most `Options::cache_age`; a change made through this broker is seen at once. Listings are not cached. Users
+//! are kept in the same way by `auth`. Publishes and consumes nothing.
+
+pub(crate) mod claim;
+pub(crate) mod entity;
+mod life;
+mod page;
+mod projects;
+mod subscriptions;
+#[cfg(test)]
+pub(crate) mod tests;
+mod topics;
+
+pub use page::{Page, PageRequest};
+pub use projects::{NewProject, ProjectChange};
+pub use subscriptions::{NewSubscription, SubscriptionChange};
+pub use topics::{NewTopic, TopicChange};
+
+use super::documents::Documents;
+use super::{Broker, Options};
+use crate::clock::Clock;
+use crate::domain::limits::ACL_USERS_MAX;
+use crate::domain::{Error, Result, Timestamp, UserId};
+use crate::storage::Store;
+use crate::telemetry::metrics::Metrics;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use uuid::{ContextV7, Uuid};
+
+/// What a broker keeps for its documents.
+pub(crate) struct Catalog {
+    documents: Documents,
+    /// Makes identities that grow, also within one microsecond and when the wall clock goes back.
+    identities: Mutex<ContextV7>,
+}
+
+impl Catalog {
+    /// A catalogue over a store.
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, options: &Options, metrics: Arc<Metrics>) -> Self {
+        let documents = Documents::new(store, clock, metrics, options.cache_age, options.cache_entries);
+        Self { documents, identities: Mutex::new(ContextV7::new()) }
+    }
+}
+
+impl std::fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.documents.fmt(f)
+    }
+}
+
+impl Broker {
+    /// The documents.
+    pub(crate) fn documents(&self) -> &Documents {
+        &self.inner.catalog.documents
+    }
+
+    /// A fresh identity, greater than all that this process made before.
+    pub(crate) fn fresh_identity(&self, now: Timestamp) -> u128 {
+        let nanos = u32::try_from(now.0 % 1_000_000 * 1_000).unwrap_or(0);
+        let context = self.inner.catalog.identities.lock();
+        Uuid::new_v7(uuid::Timestamp::from_unix(&*context, now.seconds(), nanos)).as_u128()
+    }
+}
+
+/// Refuses an access list above the limit.
+fn check_acl(acl: Option<&[UserId]>) -> Result<()> {
+    match acl {
+        Some(acl) if acl.len() > ACL_USERS_MAX => {
+            Err(Error::Invalid { what: "acl", why: format!("holds more than {ACL_USERS_MAX} users") })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,119 @@
+//! Subscriptions.
+
+use super::entity::Entity;
+use super::page::{Page, PageRequest};
+use super::{Broker, check_acl};
+use crate::domain::subscription::{Settings, Subscription};
+use crate::domain::{Error, LogRef, Name, ProjectId, Resource, Result, SubscriptionId, UserId};
+use crate::storage::{LogId, Offset};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What a new subscription is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewSubscription {
+    /// Unique in the project.
+    pub name: Name,
+    /// The topic, which must exist; delivery begins at its present end.
+    pub topic: Name,
+    /// How it behaves.
+    pub settings: Settings,
+    /// Who asks, unless that is no user.
+    pub created_by: Option<UserId>,
+}
+
+/// What to change; none leaves as it is. The ack mode never changes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SubscriptionChange {
+    /// The whole new access list.
+    pub acl: Option<Vec<UserId>>,
+    /// How it behaves; its mode must be the present one.
+    pub settings: Option<Settings>,
+}
+
+/// Subscriptions. Lookups are cached as those of projects are.
+impl Broker {
+    /// The subscription of this name; [`Error::NotFound`].
+    pub async fn subscription(&self, project: ProjectId, name: &Name) -> Result<Arc<Subscription>> {
+        self.find(project, name).await?.ok_or(Error::NotFound(Resource::Subscription))
+    }
+
+    /// The subscription of this name, past the cache: for who found the log of the one he knew closed; [`Error::NotFound`].
+    pub(crate) async fn subscription_now(&self, project: ProjectId, name: &Name) -> Result<Arc<Subscription>> {
+        self.find_now(project, name).await?.ok_or(Error::NotFound(Resource::Subscription))
+    }
+
+    /// The project's subscriptions that `visible` accepts, newest first. O(subscriptions of the project).
+    pub async fn subscriptions(
+        &self,
+        project: ProjectId,
+        page: PageRequest,
+        visible: &(dyn Fn(&Subscription) -> bool + Send + Sync),
+    ) -> Result<Page<Arc<Subscription>>> {
+        self.list(project, page, visible).await
+    }
+
+    /// The subscriptions that speak of a topic's name, whether it exists or not, in creation order. O(subscriptions of the
+    /// project).
+    pub async fn subscriptions_of_topic(&self, project: ProjectId, topic: &Name) -> Result<Vec<Arc<Subscription>>> {
+        let mut found = self.all::<Subscription>(project).await?;
+        found.retain(|subscription| subscription.topic == *topic);
+        Ok(found)
+    }
+
+    /// Makes a subscription that begins at its topic's present end; [`Error::NotFound`] project or topic,
+    /// [`Error::AlreadyExists`].
+    pub async fn create_subscription(&self, project: ProjectId, new: NewSubscription) -> Result<Arc<Subscription>> {
+        self.project_by_id(project).await?;
+        let now = self.now();
+        let NewSubscription { name, topic, settings, created_by } = new;
+        let log = LogRef(Uuid::new_v4().as_u128());
+        let subscription = Subscription {
+            id: SubscriptionId(self.fresh_identity(now)),
+            project,
+            name,
+            topic: topic.clone(),
+            log,
+            settings: settings.clone(),
+            acl: Vec::new(),
+            created_at: now,
+            created_by,
+        };
+        self.make(subscription, async {
+            self.require_project(project).await?;
+            let topic = self.topic_now(project, &topic).await?;
+            self.create_log(LogId(log.0), Offset(0)).await?;
+            self.attach(log, &topic, &settings).await
+        })
+        .await
+    }
+
+    /// Changes a subscription; [`Error::NotFound`], [`Error::Invalid`] when the new settings have another ack mode.
+    pub async fn update_subscription(
+        &self,
+        project: ProjectId,
+        name: &Name,
+        change: SubscriptionChange,
+    ) -> Result<Arc<Subscription>> {
+        check_acl(change.acl.as_deref())?;
+        let id = self.subscription_now(project, name).await?.id;
+        self.alter(project, id.0, None, |subscription: &mut Subscription| {
+            if let Some(settings) = &change.settings {
+                if settings.mode != subscription.settings.mode {
+                    let why = "cannot be changed: make another subscription".to_owned();
+                    return Err(Error::Invalid { what: "ack mode", why });
+                }
+                subscription.settings = settings.clone();
+            }
+            subscription.acl = change.acl.clone().unwrap_or_else(|| std::mem::take(&mut subscription.acl));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a subscription and its log; [`Error::NotFound`].
+    pub async fn delete_subscription(&self, project: ProjectId, name: &Name) -> Result<()> {
+        let subscription = self.subscription_now(project, name).await?;
+        self.remove::<Subscription>(&subscription.key()).await
+    }
+}

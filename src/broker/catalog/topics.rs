@@ -1,0 +1,100 @@
+//! Topics.
+
+use super::page::{Page, PageRequest};
+use super::{Broker, check_acl};
+use crate::domain::topic::{Retention, Topic};
+use crate::domain::{Error, Incarnation, LogRef, Name, ProjectId, Resource, Result, SchemaId, TopicId, UserId};
+use crate::storage::{LogId, Offset};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What a new topic is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewTopic {
+    /// Unique in the project.
+    pub name: Name,
+    /// What to keep.
+    pub retention: Retention,
+    /// The schema that messages must satisfy.
+    pub schema: Option<SchemaId>,
+    /// Who asks, unless that is no user.
+    pub created_by: Option<UserId>,
+}
+
+/// What to change; none leaves as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TopicChange {
+    /// The whole new access list.
+    pub acl: Option<Vec<UserId>>,
+    /// The new schema, or none for no schema.
+    pub schema: Option<Option<SchemaId>>,
+    /// What to keep.
+    pub retention: Option<Retention>,
+}
+
+/// Topics. Lookups are cached as those of projects are.
+impl Broker {
+    /// The topic of this name; [`Error::NotFound`].
+    pub async fn topic(&self, project: ProjectId, name: &Name) -> Result<Arc<Topic>> {
+        self.find(project, name).await?.ok_or(Error::NotFound(Resource::Topic))
+    }
+
+    /// The topic of this name, past the cache: for who found the log of the one he knew closed; [`Error::NotFound`].
+    pub(crate) async fn topic_now(&self, project: ProjectId, name: &Name) -> Result<Arc<Topic>> {
+        self.find_now(project, name).await?.ok_or(Error::NotFound(Resource::Topic))
+    }
+
+    /// The project's topics that `visible` accepts, newest first. O(topics of the project).
+    pub async fn topics(
+        &self,
+        project: ProjectId,
+        page: PageRequest,
+        visible: &(dyn Fn(&Topic) -> bool + Send + Sync),
+    ) -> Result<Page<Arc<Topic>>> {
+        self.list(project, page, visible).await
+    }
+
+    /// Makes a topic with an empty log; [`Error::AlreadyExists`], [`Error::NotFound`] project.
+    pub async fn create_topic(&self, project: ProjectId, new: NewTopic) -> Result<Arc<Topic>> {
+        self.project_by_id(project).await?;
+        let now = self.now();
+        let NewTopic { name, retention, schema, created_by } = new;
+        let log = LogRef(Uuid::new_v4().as_u128());
+        let topic = Topic {
+            id: TopicId(self.fresh_identity(now)),
+            project,
+            name,
+            log,
+            incarnation: Incarnation::default(),
+            retention,
+            schema,
+            acl: Vec::new(),
+            created_at: now,
+            created_by,
+        };
+        self.make(topic, async {
+            self.require_project(project).await?;
+            self.create_log(LogId(log.0), Offset(0)).await
+        })
+        .await
+    }
+
+    /// Changes a topic; [`Error::NotFound`].
+    pub async fn update_topic(&self, project: ProjectId, name: &Name, change: TopicChange) -> Result<Arc<Topic>> {
+        check_acl(change.acl.as_deref())?;
+        let id = self.topic_now(project, name).await?.id;
+        self.alter(project, id.0, None, |topic: &mut Topic| {
+            topic.acl = change.acl.clone().unwrap_or_else(|| std::mem::take(&mut topic.acl));
+            topic.schema = change.schema.unwrap_or(topic.schema);
+            topic.retention = change.retention.unwrap_or(topic.retention);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a topic and its log; its subscriptions stay; [`Error::NotFound`].
+    pub async fn delete_topic(&self, project: ProjectId, name: &Name) -> Result<()> {
+        let topic = self.topic_now(project, name).await?;
+        self.remove::<Topic>(&super::entity::Entity::key(&*topic)).await
+    }
+}

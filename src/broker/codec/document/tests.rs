@@ -1,0 +1,292 @@
+//! The stored form held by golden bytes, and what is refused.
+
+use super::*;
+use crate::domain::acl::RoleName;
+use crate::domain::project::Project;
+use crate::domain::subscription::{AckMode, Settings, Subscription};
+use crate::domain::topic::{Retention, Topic};
+use crate::domain::user::{Membership, Profile};
+use crate::domain::{Error, LogRef, ProjectId, SchemaId, SubscriptionId, TopicId};
+use proptest::prelude::*;
+use std::time::Duration;
+
+const NONCE: Nonce = Nonce { writer: 0x0102, sequence: 0x0304 };
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn truth<T>(standing: Standing, claim: Option<&str>, thing: T) -> Truth<T> {
+    Truth { standing, claim: claim.map(name), thing: Arc::new(thing) }
+}
+
+fn project() -> Project {
+    Project {
+        id: ProjectId(1),
+        name: name("P"),
+        description: "é".to_owned(),
+        created_by: Some(UserId(2)),
+        created_at: Timestamp(3),
+        modified_at: Timestamp(4),
+    }
+}
+
+fn topic() -> Topic {
+    Topic {
+        id: TopicId(1),
+        project: ProjectId(2),
+        name: name("t"),
+        log: LogRef(3),
+        incarnation: Incarnation(4),
+        retention: Retention { age: Duration::from_secs(5), bytes: Some(6) },
+        schema: Some(SchemaId(7)),
+        acl: vec![UserId(8), UserId(9)],
+        created_at: Timestamp(10),
+        created_by: Some(UserId(11)),
+    }
+}
+
+fn subscription() -> Subscription {
+    Subscription {
+        id: SubscriptionId(1),
+        project: ProjectId(2),
+        name: name("s"),
+        topic: name("t"),
+        log: LogRef(3),
+        settings: Settings {
+            mode: AckMode::Individual,
+            ack_deadline: Duration::from_secs(10),
+            max_attempts: Some(5),
+            dead_letter_topic: Some(name("d")),
+        },
+        acl: vec![UserId(4)],
+        created_at: Timestamp(5),
+        created_by: Some(UserId(6)),
+    }
+}
+
+fn account() -> Account {
+    let text = str::to_owned;
+    let user = User {
+        id: UserId(1),
+        name: name("alice"),
+        profile: Profile {
+            first_name: text("f"),
+            last_name: text("l"),
+            organization: text("o"),
+            description: text("d"),
+            email: text("e"),
+        },
+        memberships: vec![
+            Membership { project: ProjectId(2), roles: vec![RoleName::new("a"), RoleName::new("b")] },
+            Membership { project: ProjectId(3), roles: Vec::new() },
+        ],
+        service_roles: vec![RoleName::new("c")],
+        created_at: Timestamp(4),
+        modified_at: Timestamp(5),
+        created_by: Some(UserId(6)),
+    };
+    let token = Sealed { key: 7, bytes: vec![8; 28] };
+    Account { user: Arc::new(user), token_hash: TokenHash([9; 32]), token }
+}
+
+fn roles() -> StoredRoles {
+    StoredRoles(RoleTable::new([("publish", &["a", "b"][..]), ("pull", &[])]))
+}
+
+/// Checks a record's stored form, and that nothing but the whole of it is read.
+fn golden<R: Record + PartialEq>(record: &R, expected: &str) {
+    let value = encode(record, NONCE);
+    let bytes: String = value.iter().skip(HEADER_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(bytes, expected.replace([' ', '\n'], "") + "00", "{}", R::WHAT);
+    assert_eq!(value[..2], [1, R::KIND]);
+    assert_eq!(value[2..18], NONCE.writer.to_le_bytes());
+    assert_eq!(value[18..26], NONCE.sequence.to_le_bytes());
+    assert_eq!(decode::<R>(&value).unwrap(), (NONCE, R::read(&mut FieldReader::new(&value[HEADER_BYTES..])).unwrap()));
+    assert_eq!(decode::<R>(&value).unwrap().1, *record);
+    for length in 0..value.len() {
+        assert!(matches!(decode::<R>(&value[..length]), Err(Error::Damaged(_))), "{} cut to {length}", R::WHAT);
+    }
+    assert!(decode::<R>(&[&value[..], &[0]].concat()).is_err());
+    let longer = [&value[..value.len() - 1], &[200, 0, 0, 0, 0, 0]].concat();
+    let error = decode::<R>(&longer).unwrap_err().to_string();
+    assert!(error.contains("field 200") && error.contains("newer version"), "{error}");
+}
+
+#[test]
+fn stored_forms_are_frozen() {
+    golden(&truth(Standing::Live, None, project()), PROJECT);
+    golden(&truth(Standing::Claiming, Some("u"), topic()), TOPIC);
+    golden(&truth(Standing::Deleting, None, subscription()), SUBSCRIPTION);
+    golden(&truth(Standing::Live, None, account()), ACCOUNT);
+    golden(&Hint { holder: Some(1), given_up: None, incarnation: Incarnation(2) }, HINT_HELD);
+    let given_up = Some((1, Timestamp(2)));
+    golden(&Hint { holder: None, given_up, incarnation: Incarnation(3) }, HINT_GIVEN_UP);
+    golden(&TokenHint { holder: UserId(1) }, TOKEN_HINT);
+    golden(&roles(), ROLES);
+    golden(&KeyCheck { sealed: Sealed { key: 1, bytes: vec![2; 3] } }, KEY_CHECK);
+}
+
+#[test]
+fn kinds_are_frozen() {
+    let kinds = [
+        Truth::<Project>::KIND,
+        Truth::<Topic>::KIND,
+        Truth::<Subscription>::KIND,
+        Truth::<Account>::KIND,
+        Hint::KIND,
+        TokenHint::KIND,
+        StoredRoles::KIND,
+        KeyCheck::KIND,
+    ];
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn what_may_be_absent_may_be_absent() {
+    let plain = Topic {
+        retention: Retention { age: Duration::ZERO, bytes: None },
+        schema: None,
+        acl: Vec::new(),
+        created_by: None,
+        ..topic()
+    };
+    let plain = truth(Standing::Live, None, plain);
+    assert_eq!(decode::<Truth<Topic>>(&encode(&plain, NONCE)).unwrap().1, plain);
+}
+
+#[test]
+fn another_format_or_kind_is_refused_by_name() {
+    let value = encode(&truth(Standing::Live, None, topic()), NONCE);
+    let error = decode::<Truth<Project>>(&value).unwrap_err().to_string();
+    assert!(error.contains("a project") && error.contains("kind is 2"), "{error}");
+    let mut newer = value.to_vec();
+    newer[0] = 2;
+    let error = decode::<Truth<Topic>>(&newer).unwrap_err().to_string();
+    assert!(error.contains("a topic") && error.contains("format 2") && error.contains("newer version"), "{error}");
+}
+
+#[test]
+fn values_outside_their_rule_are_refused() {
+    let refused = |fields: &dyn Fn(&mut Fields)| {
+        let mut all = Fields::default();
+        fields(&mut all);
+        Truth::<Project>::read(&mut FieldReader::new(&all.into_bytes())).unwrap_err().to_string()
+    };
+    let error = refused(&|fields| _ = fields.u8(1, 9));
+    assert!(error.contains("standing 9"), "{error}");
+    let error = refused(&|fields| _ = fields.u8(1, 2).u128(3, 1).text(4, "a/b"));
+    assert!(error.contains("slash"), "{error}");
+    let error = refused(&|fields| _ = fields.u8(1, 2).bytes(3, &[1, 2]));
+    assert!(error.contains("must have 16"), "{error}");
+    let error = refused(&|fields| _ = fields.u8(1, 2).u128(3, 1).bytes(4, &[0xff]));
+    assert!(error.contains("UTF-8"), "{error}");
+    let error = refused(&|fields| _ = fields.u8(1, 2).u128(4, 1));
+    assert!(error.contains("field 3 is missing"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 1_u8..9) {
+        let mut value = bytes;
+        if let [format, stored_kind, ..] = value.as_mut_slice() {
+            (*format, *stored_kind) = (FORMAT, kind);
+        }
+        let _ = decode::<Truth<Project>>(&value);
+        let _ = decode::<Truth<Topic>>(&value);
+        let _ = decode::<Truth<Subscription>>(&value);
+        let _ = decode::<Truth<Account>>(&value);
+        let _ = decode::<Hint>(&value);
+        let _ = decode::<TokenHint>(&value);
+        let _ = decode::<StoredRoles>(&value);
+        let _ = decode::<KeyCheck>(&value);
+    }
+
+    #[test]
+    fn changed_bytes_never_panic_and_what_is_read_is_what_would_be_written(place in 0_usize..400, byte: u8) {
+        let mut value = encode(&truth(Standing::Live, None, account()), NONCE).to_vec();
+        let place = place % value.len();
+        value[place] = byte;
+        if let Ok((nonce, record)) = decode::<Truth<Account>>(&value) {
+            prop_assert_eq!(&encode(&record, nonce)[..], &value[..]);
+        }
+    }
+}
+
+// Each line: tag, length, bytes. A zero byte follows.
+
+const PROJECT: &str = "
+    01 01000000 02
+    03 10000000 01000000000000000000000000000000
+    04 01000000 50
+    05 02000000 c3a9
+    06 10000000 02000000000000000000000000000000
+    07 08000000 0300000000000000
+    08 08000000 0400000000000000";
+
+const TOPIC: &str = "
+    01 01000000 01
+    02 01000000 75
+    03 10000000 01000000000000000000000000000000
+    04 10000000 02000000000000000000000000000000
+    05 01000000 74
+    06 10000000 03000000000000000000000000000000
+    07 08000000 0400000000000000
+    08 08000000 404b4c0000000000
+    09 08000000 0600000000000000
+    0a 10000000 07000000000000000000000000000000
+    0b 20000000 0800000000000000000000000000000009000000000000000000000000000000
+    0c 08000000 0a00000000000000
+    0d 10000000 0b000000000000000000000000000000";
+
+const SUBSCRIPTION: &str = "
+    01 01000000 03
+    03 10000000 01000000000000000000000000000000
+    04 10000000 02000000000000000000000000000000
+    05 01000000 73
+    06 01000000 74
+    07 10000000 03000000000000000000000000000000
+    08 01000000 02
+    09 08000000 8096980000000000
+    0a 04000000 05000000
+    0b 01000000 64
+    0c 10000000 04000000000000000000000000000000
+    0d 08000000 0500000000000000
+    0e 10000000 06000000000000000000000000000000";
+
+const ACCOUNT: &str = "
+    01 01000000 02
+    03 10000000 01000000000000000000000000000000
+    04 05000000 616c696365
+    05 01000000 66
+    06 01000000 6c
+    07 01000000 6f
+    08 01000000 64
+    09 01000000 65
+    0a 32000000 020000000000000000000000000000000a000000010000006101000000620300000000000000000000000000000000000000
+    0b 05000000 0100000063
+    0c 08000000 0400000000000000
+    0d 08000000 0500000000000000
+    0e 10000000 06000000000000000000000000000000
+    0f 20000000 0909090909090909090909090909090909090909090909090909090909090909
+    10 04000000 07000000
+    11 1c000000 08080808080808080808080808080808080808080808080808080808";
+
+const HINT_HELD: &str = "
+    01 10000000 01000000000000000000000000000000
+    04 08000000 0200000000000000";
+
+const HINT_GIVEN_UP: &str = "
+    02 10000000 01000000000000000000000000000000
+    03 08000000 0200000000000000
+    04 08000000 0300000000000000";
+
+const TOKEN_HINT: &str = "
+    01 10000000 01000000000000000000000000000000";
+
+const ROLES: &str = "
+    01 25000000 070000007075626c6973680a000000010000006101000000620400000070756c6c00000000";
+
+const KEY_CHECK: &str = "
+    01 04000000 01000000
+    02 03000000 020202";

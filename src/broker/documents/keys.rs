@@ -1,0 +1,143 @@
+//! The keys that documents stand under, and what stands there.
+//!
+//! Under an identity: `project/{id}`, `topic/{project}/{id}`, `subscription/{project}/{id}`, `user/{id}`. Under a name:
+//! `project-name/{name}`, `topic-name/{project}/{name}` and so on. Under a token's keyed hash: `user-token/{hash}`. One each:
+//! `roles/table`, `key/check`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
+
+use super::Documents;
+use super::cache::Cache;
+use crate::broker::codec::document::{Account, Hint, KeyCheck, Record, StoredRoles, TokenHash, TokenHint, Truth};
+use crate::domain::project::Project;
+use crate::domain::subscription::Subscription;
+use crate::domain::topic::Topic;
+use crate::domain::{Name, ProjectId, Resource, SubscriptionId, TopicId, UserId};
+use crate::storage::Key;
+use std::fmt::{Debug, Write as _};
+use std::hash::Hash;
+
+/// A key whose document holds a [`Record`] of a known kind.
+pub(crate) trait Keyed: Clone + Eq + Hash + Debug + Send + Sync + 'static {
+    /// What stands there.
+    type Record: Record;
+    /// The key as the store has it.
+    fn key(&self) -> Key;
+    /// Where documents of these keys are cached.
+    fn cache(documents: &Documents) -> &Cache<Self>;
+}
+
+/// A topic's identity with its project's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct TopicKey(pub(crate) ProjectId, pub(crate) TopicId);
+
+/// A subscription's identity with its project's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct SubscriptionKey(pub(crate) ProjectId, pub(crate) SubscriptionId);
+
+/// A name of a kind of thing in a project; the project is zero for what stands in none.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct HintKey {
+    pub(crate) of: Resource,
+    pub(crate) scope: ProjectId,
+    pub(crate) name: Name,
+}
+
+/// The role table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct RolesKey;
+
+/// The check of the store's key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct KeyCheckKey;
+
+macro_rules! keyed {
+    ($key:ty, $record:ty, $cache:ident, |$self:ident| $text:expr) => {
+        impl Keyed for $key {
+            type Record = $record;
+
+            fn key(&self) -> Key {
+                let $self = self;
+                Key::new($text)
+            }
+
+            fn cache(documents: &Documents) -> &Cache<Self> {
+                &documents.$cache
+            }
+        }
+    };
+}
+
+keyed!(ProjectId, Truth<Project>, projects, |id| format!("project/{:032x}", id.0));
+keyed!(TopicKey, Truth<Topic>, topics, |key| format!("topic/{:032x}/{:032x}", key.0.0, key.1.0));
+keyed!(SubscriptionKey, Truth<Subscription>, subscriptions, |key| {
+    format!("subscription/{:032x}/{:032x}", key.0.0, key.1.0)
+});
+keyed!(UserId, Truth<Account>, accounts, |id| format!("user/{:032x}", id.0));
+keyed!(HintKey, Hint, hints, |hint| format!("{}{}", HintKey::prefix(hint.of, hint.scope), hint.name));
+keyed!(TokenHash, TokenHint, tokens, |hash| token_key(hash));
+keyed!(RolesKey, StoredRoles, roles, |_key| "roles/table");
+keyed!(KeyCheckKey, KeyCheck, key_checks, |_key| "key/check");
+
+impl HintKey {
+    /// What the keys of a kind's names begin with.
+    pub(crate) fn prefix(of: Resource, scope: ProjectId) -> String {
+        match of {
+            Resource::Project | Resource::User => format!("{of}-name/"),
+            Resource::Topic | Resource::Subscription | Resource::Schema => format!("{of}-name/{:032x}/", scope.0),
+        }
+    }
+
+    /// The name that a store's key of this kind speaks of.
+    pub(crate) fn parse(of: Resource, key: &Key) -> Option<Self> {
+        let text = std::str::from_utf8(&key.0).ok()?.strip_prefix(&format!("{of}-name/"))?;
+        let (scope, name) = match of {
+            Resource::Project | Resource::User => (ProjectId::default(), text),
+            Resource::Topic | Resource::Subscription | Resource::Schema => {
+                let (scope, name) = text.split_once('/')?;
+                (ProjectId::parse(scope)?, name)
+            }
+        };
+        Some(Self { of, scope, name: Name::new(name).ok()? })
+    }
+}
+
+/// What the keys of token hashes begin with.
+pub(crate) const TOKEN_PREFIX: &str = "user-token/";
+
+fn token_key(hash: &TokenHash) -> String {
+    hash.0.iter().fold(TOKEN_PREFIX.to_owned(), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl TokenHash {
+    /// The hash that a store's key speaks of.
+    pub(crate) fn parse(key: &Key) -> Option<Self> {
+        let text = std::str::from_utf8(&key.0).ok()?.strip_prefix(TOKEN_PREFIX)?;
+        let (first, second) = text.split_at_checked(32)?;
+        let halves = [u128::from_str_radix(first, 16).ok()?, u128::from_str_radix(second, 16).ok()?];
+        let bytes: Vec<u8> = halves.iter().flat_map(|half| half.to_be_bytes()).collect();
+        let hash = Self(bytes.try_into().ok()?);
+        (hash.key() == *key).then_some(hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_back() {
+        let name = Name::new("récords").unwrap();
+        for of in [Resource::Project, Resource::Topic, Resource::Subscription, Resource::User] {
+            let scoped = matches!(of, Resource::Topic | Resource::Subscription);
+            let hint = HintKey { of, scope: ProjectId(if scoped { 7 } else { 0 }), name: name.clone() };
+            assert_eq!(HintKey::parse(of, &hint.key()), Some(hint));
+        }
+        let hash = TokenHash(std::array::from_fn(|at| u8::try_from(at * 7).unwrap()));
+        assert_eq!(TokenHash::parse(&hash.key()), Some(hash));
+        assert_eq!(TokenHash::parse(&Key::new("user-token/00")), None);
+        assert_eq!(TopicKey(ProjectId(1), TopicId(2)).key(), Key::new(format!("topic/{:032x}/{:032x}", 1, 2)));
+    }
+}

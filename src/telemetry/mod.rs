@@ -1,0 +1,3 @@
+//! What operators see: metrics and logs. Decides nothing.
+
+pub mod metrics;
