@@ -116,7 +116,9 @@ impl Broker {
                 actor.start_dead_letters(self);
             }
             let (false, Some(topic)) = (grants.is_empty(), topic) else { break };
-            let deliveries = deliver::read(self, &topic, &grants).await?;
+            let mut granted = deliver::Granted { broker: self, actor: &actor, grants };
+            let deliveries = deliver::read(self, &topic, &granted.grants).await?;
+            granted.grants.clear();
             if !deliveries.is_empty() {
                 return Ok(deliveries);
             }

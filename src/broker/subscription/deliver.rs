@@ -44,6 +44,19 @@ pub(super) async fn stored_at(broker: &Broker, topic: &TopicActor, at: Offset) -
     }
 }
 
+/// What was granted and not handed over yet: goes back when the pull fails or its caller leaves.
+pub(super) struct Granted<'a> {
+    pub(super) broker: &'a Broker,
+    pub(super) actor: &'a Arc<SubscriptionActor>,
+    pub(super) grants: Vec<Grant>,
+}
+
+impl Drop for Granted<'_> {
+    fn drop(&mut self) {
+        self.actor.give_back(self.broker, &self.grants);
+    }
+}
+
 /// Counts one waiting pull in the metrics as long as it lives.
 #[derive(Debug)]
 pub(super) struct WaitingPull<'a> {
@@ -84,7 +97,10 @@ impl Broker {
         }
         let mut tail = topic.actor.watch(self);
         // Over or not, what there is by then is given out.
-        let _ = tokio::time::timeout(wait, tail.wait_for(|next| *next >= enough)).await;
+        tokio::select! {
+            _ = tokio::time::timeout(wait, tail.wait_for(|next| *next >= enough)) => {}
+            () = self.inner.stopping.cancelled() => {}
+        }
         Ok(())
     }
 }

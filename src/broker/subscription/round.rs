@@ -92,7 +92,7 @@ impl Desk {
         for _ in 0..ATTEMPTS_MAX {
             match self.attempt(actor, broker, &about, &asks).await {
                 Ok(Some((judged, topic))) => {
-                    judged.tally.count(broker);
+                    judged.tally.count(broker, &about);
                     let outcome = self.answer(actor, broker, asks, judged, topic);
                     self.snapshot_if_due(broker).await;
                     return outcome;
@@ -406,7 +406,11 @@ impl Tally {
         }
     }
 
-    fn count(&self, broker: &Broker) {
+    fn count(&self, broker: &Broker, about: &Subscription) {
+        if self.forgotten > 0 {
+            let (subscription, project) = (&about.name, about.project);
+            tracing::warn!(%project, %subscription, messages = self.forgotten, "retention took unacknowledged messages");
+        }
         let metrics = &broker.inner.metrics;
         metrics.delivered_messages.inc_by(self.delivered);
         metrics.redelivered_messages.inc_by(self.redelivered);

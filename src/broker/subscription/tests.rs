@@ -244,6 +244,23 @@ async fn a_pull_that_is_given_up_gives_its_messages_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pull_that_cannot_read_its_messages_gives_them_back() {
+    let (fixture, _topic, subscription) = ready(Individual, 1).await;
+    let broker = &fixture.broker;
+    // Nothing is cached: headers and messages are read one after the other.
+    broker.inner.cached_bytes.store(usize::MAX / 2, std::sync::atomic::Ordering::Relaxed);
+    fixture.store.fail_next(Operation::Read, Fault::DelayRequest(Duration::ZERO));
+    fixture.store.fail_next(Operation::Read, Fault::DelayRequest(Duration::ZERO));
+    fixture.store.fail_next(Operation::Read, Fault::DelayRequest(Duration::ZERO));
+    fixture.store.fail_next(Operation::Read, Fault::Refuse);
+    assert!(matches!(pull(broker, &subscription, 1).await, Err(Error::Unavailable(_))));
+    let begin = Instant::now();
+    assert_eq!(wait(broker, &subscription, 1, 60 * SECOND).await, Ok(vec![0]));
+    assert!(begin.elapsed() < SECOND, "{:?}", begin.elapsed());
+    assert_eq!(broker.statistics(&subscription).await.unwrap().messages, 2, "granted twice");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_pulls_wait_than_may() {
     let fixture = Fixture::with(1, Options { waiting_pulls_max: 1, ..Options::default() }).await;
     let topic = fixture.topic().await;
