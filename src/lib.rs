@@ -15,12 +15,16 @@
 //! - [`domain`] is pure: what a topic, a subscription, a lease mean. Deterministic, no I/O, `now` is an argument.
 //! - [`storage`] keeps bytes under offsets and bytes under keys, with compare-and-append and compare-and-set.
 //! - [`broker`] drives the domain over a store: the operations that every dialect translates to.
-//! - `api` holds the dialects: parse, one broker call, render.
+//! - [`api`] holds the dialects: parse, one broker call, render.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod auth;
 pub mod broker;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod server;
 pub mod storage;
 pub mod telemetry;

@@ -1,8 +1,8 @@
 //! Every metric of the service: its name, its help, its labels. Label values are bounded; no message, token or free text becomes one.
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector,
 };
 
 /// The handles of all metrics, made once. Cheap to use: no lookup by name anywhere.
@@ -59,6 +59,12 @@ pub struct Metrics {
     pub store_health: IntGaugeVec,
     /// Seconds since the process started.
     pub uptime_seconds: Gauge,
+    /// Memory that the process has in use.
+    pub process_resident_bytes: IntGauge,
+    /// Processor seconds that the process has used.
+    pub process_cpu_seconds: Counter,
+    /// Files and sockets that the process has open.
+    pub process_open_files: IntGauge,
 }
 
 /// Bucket bounds in seconds for what takes microseconds to seconds.
@@ -134,6 +140,10 @@ impl Metrics {
             store_health: make.gauges("angelia_store_health", "1 for the store's present condition", &["condition"])?,
             uptime_seconds: make
                 .register(Gauge::new("angelia_uptime_seconds", "Seconds since the process started")?)?,
+            process_resident_bytes: make.gauge("angelia_process_resident_bytes", "Memory in use")?,
+            process_cpu_seconds: make
+                .register(Counter::new("angelia_process_cpu_seconds_total", "Processor seconds used")?)?,
+            process_open_files: make.gauge("angelia_process_open_files", "Files and sockets open")?,
             registry: make.registry,
         })
     }

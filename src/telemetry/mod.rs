@@ -1,3 +1,4 @@
 //! What operators see: metrics and logs. Decides nothing.
 
+pub mod logging;
 pub mod metrics;

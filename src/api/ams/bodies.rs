@@ -1,0 +1,316 @@
+//! The bodies that clients send, each decoded in one pass. What a value means is the handlers' affair; here is only its shape.
+
+use super::json::{self, Malformed, Reader, document, is};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+type Result<T, E = Malformed> = std::result::Result<T, E>;
+type Text<'a> = Option<Cow<'a, str>>;
+
+/// A list of strings; `null` is an absent one, `null` inside an empty string.
+fn strings<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<Cow<'a, str>>>> {
+    if reader.null()? {
+        return Ok(None);
+    }
+    let mut list = Vec::new();
+    reader.array(|reader| {
+        list.push(reader.optional_string()?.unwrap_or_default());
+        Ok(())
+    })?;
+    Ok(Some(list))
+}
+
+/// Sets a text unless the value is `null`.
+fn set<'a>(text: &mut Text<'a>, reader: &mut Reader<'a>) -> Result<()> {
+    if let Some(read) = reader.optional_string()? {
+        *text = Some(read);
+    }
+    Ok(())
+}
+
+/// Project create and update.
+#[derive(Debug, Default)]
+pub(crate) struct ProjectBody<'a> {
+    pub(crate) name: Text<'a>,
+    pub(crate) description: Text<'a>,
+}
+
+impl<'a> ProjectBody<'a> {
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self> {
+        let mut read = Self::default();
+        document(body, |name, reader| match name {
+            _ if is(name, "name") => set(&mut read.name, reader),
+            _ if is(name, "description") => set(&mut read.description, reader),
+            _ => reader.skip(),
+        })?;
+        Ok(read)
+    }
+}
+
+/// A project's entry in a user.
+#[derive(Debug, Default)]
+pub(crate) struct MembershipBody<'a> {
+    pub(crate) project: Cow<'a, str>,
+    pub(crate) roles: Vec<Cow<'a, str>>,
+}
+
+/// User and member create and update.
+#[derive(Debug, Default)]
+pub(crate) struct UserBody<'a> {
+    pub(crate) name: Text<'a>,
+    pub(crate) first_name: Text<'a>,
+    pub(crate) last_name: Text<'a>,
+    pub(crate) organization: Text<'a>,
+    pub(crate) description: Text<'a>,
+    pub(crate) email: Text<'a>,
+    pub(crate) projects: Option<Vec<MembershipBody<'a>>>,
+    pub(crate) service_roles: Option<Vec<Cow<'a, str>>>,
+}
+
+impl<'a> UserBody<'a> {
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self> {
+        let mut read = Self::default();
+        document(body, |name, reader| match name {
+            _ if is(name, "name") => set(&mut read.name, reader),
+            _ if is(name, "first_name") => set(&mut read.first_name, reader),
+            _ if is(name, "last_name") => set(&mut read.last_name, reader),
+            _ if is(name, "organization") => set(&mut read.organization, reader),
+            _ if is(name, "description") => set(&mut read.description, reader),
+            _ if is(name, "email") => set(&mut read.email, reader),
+            _ if is(name, "service_roles") => strings(reader).map(|roles| read.service_roles = roles),
+            _ if is(name, "projects") => memberships(reader).map(|projects| read.projects = projects),
+            // Not ours to take, but of a known type.
+            _ if is(name, "uuid") || is(name, "token") => reader.optional_string().map(|_| ()),
+            _ => reader.skip(),
+        })?;
+        Ok(read)
+    }
+}
+
+fn memberships<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<MembershipBody<'a>>>> {
+    if reader.null()? {
+        return Ok(None);
+    }
+    let mut list = Vec::new();
+    reader.array(|reader| {
+        let mut entry = MembershipBody::default();
+        reader.object(&mut |name, reader| match name {
+            _ if is(name, "project") => {
+                entry.project = reader.optional_string()?.unwrap_or_else(|| std::mem::take(&mut entry.project));
+                Ok(())
+            }
+            _ if is(name, "roles") => strings(reader).map(|roles| entry.roles = roles.unwrap_or_default()),
+            _ if is(name, "topics") || is(name, "subscriptions") => strings(reader).map(|_| ()),
+            _ => reader.skip(),
+        })?;
+        list.push(entry);
+        Ok(())
+    })?;
+    Ok(Some(list))
+}
+
+/// A body of one list of strings under this name: roles, users, ack ids.
+pub(crate) fn list<'a>(body: &'a [u8], field: &str) -> Result<Option<Vec<Cow<'a, str>>>> {
+    let mut read = None;
+    document(
+        body,
+        |name, reader| if is(name, field) { strings(reader).map(|list| read = list) } else { reader.skip() },
+    )?;
+    Ok(read)
+}
+
+/// A body of one integer under this name; 0 when it is absent.
+pub(crate) fn integer(body: &[u8], field: &str) -> Result<i64> {
+    let mut read = 0;
+    document(body, |name, reader| {
+        if is(name, field) {
+            read = reader.optional_integer()?.unwrap_or(read);
+            Ok(())
+        } else {
+            reader.skip()
+        }
+    })?;
+    Ok(read)
+}
+
+/// A body that is a map of strings: names count letter by letter, `null` is an empty value.
+pub(crate) fn map(body: &[u8]) -> Result<BTreeMap<String, String>> {
+    let mut read = BTreeMap::new();
+    document(body, |name, reader| {
+        read.insert(name.to_owned(), reader.optional_string()?.unwrap_or_default().into_owned());
+        Ok(())
+    })?;
+    Ok(read)
+}
+
+/// Subscription create.
+#[derive(Debug, Default)]
+pub(crate) struct SubscriptionBody<'a> {
+    pub(crate) topic: Text<'a>,
+    pub(crate) ack_deadline_seconds: i64,
+    pub(crate) ack_mode: Text<'a>,
+    /// Whether a push configuration holds anything but defaults.
+    pub(crate) push: bool,
+}
+
+impl<'a> SubscriptionBody<'a> {
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self> {
+        let mut read = Self::default();
+        document(body, |name, reader| match name {
+            _ if is(name, "topic") => set(&mut read.topic, reader),
+            _ if is(name, "ackMode") => set(&mut read.ack_mode, reader),
+            _ if is(name, "ackDeadlineSeconds") => {
+                read.ack_deadline_seconds = reader.optional_integer()?.unwrap_or(read.ack_deadline_seconds);
+                Ok(())
+            }
+            _ if is(name, "pushConfig") => push_config(reader).map(|push| read.push = push),
+            _ if is(name, "name") || is(name, "createdOn") => reader.optional_string().map(|_| ()),
+            _ => reader.skip(),
+        })?;
+        Ok(read)
+    }
+}
+
+/// Whether a push configuration, right in its types, holds anything but defaults.
+fn push_config(reader: &mut Reader<'_>) -> Result<bool> {
+    const TEXTS: [&str; 6] =
+        ["type", "pushEndpoint", "verificationHash", "mattermostUrl", "mattermostUsername", "mattermostChannel"];
+    let mut given = false;
+    reader.object(&mut |name, reader| {
+        given |= match name {
+            _ if TEXTS.iter().any(|text| is(name, text)) => !reader.optional_string()?.unwrap_or_default().is_empty(),
+            _ if is(name, "maxMessages") => reader.optional_integer()?.unwrap_or(0) != 0,
+            _ if is(name, "verified") || is(name, "base64Decode") => reader.optional_boolean()?.unwrap_or(false),
+            _ if is(name, "authorizationHeader") || is(name, "retryPolicy") => policy(reader)?,
+            _ => reader.skip().map(|()| false)?,
+        };
+        Ok(())
+    })?;
+    Ok(given)
+}
+
+/// Whether an authorization header or retry policy holds anything.
+fn policy(reader: &mut Reader<'_>) -> Result<bool> {
+    let mut given = false;
+    reader.object(&mut |name, reader| {
+        given |= match name {
+            _ if is(name, "type") || is(name, "value") => !reader.optional_string()?.unwrap_or_default().is_empty(),
+            _ if is(name, "period") => reader.optional_integer()?.unwrap_or(0) != 0,
+            _ => reader.skip().map(|()| false)?,
+        };
+        Ok(())
+    })?;
+    Ok(given)
+}
+
+/// Pull: both members are strings that hold a number and a boolean; a number and a boolean are taken too.
+#[derive(Debug, Default)]
+pub(crate) struct PullBody {
+    /// At least 1.
+    pub(crate) messages_max: u32,
+    /// Whether to wait for messages.
+    pub(crate) wait: bool,
+}
+
+impl PullBody {
+    pub(crate) fn decode(body: &[u8]) -> Result<Self> {
+        let mut read = Self { messages_max: 1, wait: false };
+        document(body, |name, reader| {
+            if is(name, "maxMessages") {
+                if let Some(text) = reader.optional_scalar()? {
+                    let count = text.parse::<i64>().unwrap_or(1).clamp(1, i64::from(u32::MAX));
+                    read.messages_max = u32::try_from(count).unwrap_or(1);
+                }
+                Ok(())
+            } else if is(name, "returnImmediately") {
+                read.wait = reader.optional_scalar()?.map_or(read.wait, |text| text == "false");
+                Ok(())
+            } else {
+                reader.skip()
+            }
+        })?;
+        Ok(read)
+    }
+}
+
+/// Modify ack deadline. With ack ids it speaks of these leases, without them of the subscription.
+#[derive(Debug, Default)]
+pub(crate) struct DeadlineBody<'a> {
+    pub(crate) seconds: i64,
+    pub(crate) ack_ids: Option<Vec<Cow<'a, str>>>,
+}
+
+impl<'a> DeadlineBody<'a> {
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self> {
+        let mut read = Self::default();
+        document(body, |name, reader| match name {
+            _ if is(name, "ackDeadlineSeconds") => {
+                read.seconds = reader.optional_integer()?.unwrap_or(read.seconds);
+                Ok(())
+            }
+            _ if is(name, "ackIds") => strings(reader).map(|ids| read.ack_ids = ids),
+            _ => reader.skip(),
+        })?;
+        Ok(read)
+    }
+}
+
+/// One message of a publish request, as it stands there.
+#[derive(Debug, Default)]
+pub(crate) struct MessageBody<'a> {
+    pub(crate) data: Text<'a>,
+    /// In the order given; the last of one name counts.
+    pub(crate) attributes: Vec<(String, Cow<'a, str>)>,
+}
+
+/// Publish: hands each message out as soon as it is read. What was handed out counts only if the whole body is right.
+///
+/// # Errors
+/// The body's fault, or what `message` answers, which ends the reading.
+pub(crate) fn messages<'a, E: From<Malformed>>(
+    body: &'a [u8],
+    begin: &mut dyn FnMut(),
+    message: &mut dyn FnMut(MessageBody<'a>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut refused = None;
+    let read = document(body, |name, reader| {
+        if !is(name, "messages") {
+            return reader.skip();
+        }
+        // The last of two lists wins.
+        begin();
+        if reader.null()? {
+            return Ok(());
+        }
+        reader.array(|reader| {
+            message_body(reader).and_then(|read| {
+                message(read).map_err(|error| {
+                    refused = Some(error);
+                    reader.malformed()
+                })
+            })
+        })
+    });
+    match refused {
+        Some(error) => Err(error),
+        None => read.map_err(E::from),
+    }
+}
+
+fn message_body<'a>(reader: &mut Reader<'a>) -> json::Result<MessageBody<'a>> {
+    let mut read = MessageBody::default();
+    reader.object(&mut |name, reader| match name {
+        _ if is(name, "data") => set(&mut read.data, reader),
+        _ if is(name, "attributes") => {
+            read.attributes.clear();
+            reader.object(&mut |name, reader| {
+                let value = reader.optional_string()?.unwrap_or_default();
+                read.attributes.push((name.to_owned(), value));
+                Ok(())
+            })
+        }
+        _ if is(name, "messageId") || is(name, "publishTime") => reader.optional_string().map(|_| ()),
+        _ => reader.skip(),
+    })?;
+    Ok(read)
+}

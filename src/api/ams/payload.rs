@@ -1,0 +1,94 @@
+//! How a message's `data` and what is stored relate: decoded if that loses nothing, as it stands otherwise.
+
+use super::render::Json;
+use crate::domain::message::{Payload, PayloadForm};
+use base64::Engine;
+use base64::engine::{GeneralPurposeConfig, Simd};
+use std::sync::LazyLock;
+
+/// Standard alphabet, padding required, no stray bits: exactly one text decodes to given bytes.
+static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(GeneralPurposeConfig::new()));
+
+/// The bytes to store for a `data` text, and their form. `scratch` holds decoded bytes and is overwritten.
+pub(crate) fn stored<'s>(data: &'s str, scratch: &'s mut Vec<u8>) -> (&'s [u8], PayloadForm) {
+    match decode(data, scratch) {
+        Some(bytes) => (bytes, PayloadForm::Binary),
+        None => (data.as_bytes(), PayloadForm::Verbatim),
+    }
+}
+
+/// Decodes a text that is the one base64 form of some bytes; none for any other text.
+pub(crate) fn decode<'s>(text: &str, scratch: &'s mut Vec<u8>) -> Option<&'s [u8]> {
+    if !text.len().is_multiple_of(4) {
+        return None;
+    }
+    let room = text.len() / 4 * 3;
+    if scratch.len() < room {
+        scratch.resize(room, 0);
+    }
+    let length = ENGINE.decode_slice(text, scratch).ok()?;
+    scratch.get(..length)
+}
+
+/// Appends the base64 form of bytes.
+pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    // There is room for exactly this.
+    let written = ENGINE.encode_slice(bytes, out.get_mut(start..).unwrap_or_default()).unwrap_or(0);
+    out.truncate(start + written);
+}
+
+/// Writes a payload as a `data` text.
+pub(crate) fn show(payload: &Payload, json: &mut Json) {
+    match (payload.form, std::str::from_utf8(&payload.bytes)) {
+        (PayloadForm::Verbatim, Ok(text)) => json.string(text),
+        _ => json.base64(&payload.bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(data: &str) -> PayloadForm {
+        stored(data, &mut Vec::new()).1
+    }
+
+    #[test]
+    fn only_what_encodes_to_the_same_text_is_decoded() {
+        for canonical in ["", "aGVsbG8=", "AA==", "AAA=", "AAAA", "+/+/"] {
+            assert_eq!(form(canonical), PayloadForm::Binary, "{canonical}");
+        }
+        for other in ["msg 1", "aGVsbG8", "AB==", "AAB=", "-_-_", "aGVs\nbG8=", " ", "====", "A===", "é"] {
+            assert_eq!(form(other), PayloadForm::Verbatim, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_used_scratch_does_not_show() {
+        let mut scratch = b"something longer than it".to_vec();
+        assert_eq!(stored("aGVsbG8=", &mut scratch), (&b"hello"[..], PayloadForm::Binary));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_decoded_encodes_to_the_same_text(text in "[A-Za-z0-9+/]{0,40}={0,3}") {
+            let mut scratch = Vec::new();
+            if let Some(bytes) = decode(&text, &mut scratch) {
+                let mut out = Vec::new();
+                encode(bytes, &mut out);
+                proptest::prop_assert_eq!(out, text.into_bytes());
+            }
+        }
+
+        #[test]
+        fn what_is_encoded_decodes_to_the_same_bytes(bytes: Vec<u8>) {
+            let mut out = b"before".to_vec();
+            encode(&bytes, &mut out);
+            let text = String::from_utf8(out.split_off(6)).unwrap();
+            let mut scratch = Vec::new();
+            proptest::prop_assert_eq!(decode(&text, &mut scratch), Some(&bytes[..]));
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! One request from its head to its answer: the order of everything, and which function serves which route.
+
+use super::error::{Failure, JSON, Refusal, translate};
+use super::paths::{Match, Operation, RequestPath, Route, Variables};
+use super::principal::{self, Principal};
+use super::query::Query;
+use super::{Ams, cors, members, offsets, projects, publish, pull, status, subscriptions, topics, users};
+use crate::api::hang_up;
+use crate::domain::project::Project;
+use crate::domain::subscription::Subscription;
+use crate::domain::topic::Topic;
+use crate::domain::{Name, ProjectId};
+use crate::telemetry::logging::redact;
+
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::Instrument;
+
+/// The header that carries the request's id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest time to read on what a refused client still sends.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// What a handler answers: the body of a 200, or why not.
+pub(crate) type Answer = Result<Vec<u8>, Refusal>;
+
+/// What a handler gets: an admitted request.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) ams: &'a Ams,
+    pub(crate) request: &'a HttpRequest,
+    pub(crate) variables: Variables<'a>,
+    pub(crate) query: Query<'a>,
+    pub(crate) principal: Principal,
+    pub(crate) body: Bytes,
+}
+
+/// Answers a request, and counts it.
+pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload) -> HttpResponse {
+    let started = ams.broker.clock().monotonic();
+    let id = uuid::Uuid::new_v4().to_string();
+    let path = RequestPath::new(request.path());
+    let found = path.find(request.method());
+    let place = if let Match::Route(place, ..) = &found { Some(*place) } else { None };
+    let operation = if let Match::Route(_, route, _) = &found { route.name } else { "none" };
+    let span = tracing::info_span!("request", dialect = "ams", request_id = %id, operation);
+    let mut answer = async {
+        let mut answer = respond(ams, &request, found, &mut payload).await;
+        // Who sent too slowly is not waited for again.
+        let bytes_max = if answer.status() == StatusCode::REQUEST_TIMEOUT { 0 } else { ams.options().body_bytes_max };
+        if !discard(&mut payload, bytes_max).await {
+            answer.head_mut().set_connection_type(ConnectionType::Close);
+            hang_up(&request);
+        }
+        let target = || request.uri().path_and_query().map_or("", |target| target.as_str());
+        tracing::debug!(method = %request.method(), target = %redact(target()), status = answer.status().as_u16(), "answered");
+        answer
+    }
+    .instrument(span)
+    .await;
+    cors::allow(request.headers(), &mut answer);
+    if let Ok(id) = HeaderValue::try_from(id) {
+        answer.headers_mut().insert(REQUEST_ID, id);
+    }
+    let took = ams.broker.clock().monotonic().saturating_sub(started);
+    ams.metrics.observe(place, answer.status().as_u16(), took);
+    answer
+}
+
+async fn respond(ams: &Ams, request: &HttpRequest, found: Match<'_>, payload: &mut Payload) -> HttpResponse {
+    if cors::is_preflight(request.method()) {
+        return cors::preflight(request.headers());
+    }
+    let (route, variables) = match found {
+        Match::Route(_, route, variables) if route.operation != Operation::Later => (route, variables),
+        Match::Moved(path) => return moved(path, request.query_string()),
+        Match::WrongMethod => return HttpResponse::MethodNotAllowed().finish(),
+        Match::Route(..) | Match::Nothing => {
+            return HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("404 page not found\n");
+        }
+    };
+    match serve(ams, request, route, variables, payload).await {
+        Ok(body) => HttpResponse::Ok().insert_header((CONTENT_TYPE, JSON)).body(body),
+        Err(refusal) => refused(route, refusal).answer(),
+    }
+}
+
+fn moved(mut path: String, query: &str) -> HttpResponse {
+    if !query.is_empty() {
+        path.push('?');
+        path.push_str(query);
+    }
+    HttpResponse::MovedPermanently().insert_header((LOCATION, path)).finish()
+}
+
+/// Puts a refusal into the contract's words, and into the log when it is our fault.
+fn refused(route: &Route, refusal: Refusal) -> Failure {
+    let failure = match &refusal {
+        Refusal::Said(failure) => failure.clone(),
+        Refusal::Met(error) => translate(route, error),
+    };
+    match refusal {
+        Refusal::Met(error) if failure.code >= 500 && failure.status == "INTERNAL_SERVER_ERROR" => {
+            tracing::error!(status = failure.code, cause = %error, "failed");
+        }
+        _ => tracing::info!(status = failure.code, reason = ?failure.message, "refused"),
+    }
+    failure
+}
+
+/// The contract's order of checks, then the handler.
+async fn serve(
+    ams: &Ams,
+    request: &HttpRequest,
+    route: &'static Route,
+    variables: Variables<'_>,
+    payload: &mut Payload,
+) -> Answer {
+    principal::check_names(&variables)?;
+    let query = Query::new(request.query_string());
+    let token = principal::token(ams.options().auth_option, request.headers(), query);
+    match route.operation {
+        Operation::Status => return status::status(ams, query, token).await,
+        Operation::Version => return status::version(ams, token).await,
+        Operation::UsersProfile => return users::profile(ams, token).await,
+        _ => {}
+    }
+    let principal = principal::admit(ams, route, &variables, token).await?;
+    let body = body(ams, request, payload).await?;
+    dispatch(route.operation, &Call { ams, request, variables, query, principal, body }).await
+}
+
+#[rustfmt::skip]
+async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
+    use Operation as Op;
+    match operation {
+        Op::TopicsPublish => publish::publish(call).await,
+        Op::SubscriptionsPull => pull::pull(call).await,
+        Op::SubscriptionsAcknowledge => pull::acknowledge(call).await,
+        Op::SubscriptionsModifyAckDeadline => pull::modify_ack_deadline(call).await,
+        Op::SubscriptionsOffsets => offsets::show(call).await,
+        Op::SubscriptionsTimeToOffset => offsets::at_time(call).await,
+        Op::SubscriptionsModifyOffset => offsets::modify(call).await,
+        Op::SubscriptionsList => subscriptions::list(call).await,
+        Op::SubscriptionsByTopic => subscriptions::list_by_topic(call).await,
+        Op::SubscriptionsShow => subscriptions::show(call).await,
+        Op::SubscriptionsCreate => subscriptions::create(call).await,
+        Op::SubscriptionsDelete => subscriptions::delete(call).await,
+        Op::SubscriptionsAcl => subscriptions::acl(call).await,
+        Op::SubscriptionsModifyAcl => subscriptions::modify_acl(call).await,
+        Op::TopicsList => topics::list(call).await,
+        Op::TopicsShow => topics::show(call).await,
+        Op::TopicsCreate => topics::create(call).await,
+        Op::TopicsDelete => topics::delete(call).await,
+        Op::TopicsAcl => topics::acl(call).await,
+        Op::TopicsModifyAcl => topics::modify_acl(call).await,
+        Op::ProjectsList => projects::list(call).await,
+        Op::ProjectsShow => projects::show(call).await,
+        Op::ProjectsCreate => projects::create(call).await,
+        Op::ProjectsUpdate => projects::update(call).await,
+        Op::ProjectsDelete => projects::delete(call).await,
+        Op::MembersList => members::list(call).await,
+        Op::MembersShow => members::show(call).await,
+        Op::MembersCreate => members::create(call).await,
+        Op::MembersUpdate => members::update(call).await,
+        Op::MembersAdd => members::add(call).await,
+        Op::MembersRemove => members::remove(call).await,
+        Op::UsersList => users::list(call).await,
+        Op::UsersShow => users::show(call).await,
+        Op::UsersByToken => users::by_token(call).await,
+        Op::UsersByUuid => users::by_uuid(call).await,
+        Op::UsersCreate => users::create(call).await,
+        Op::UsersUpdate => users::update(call).await,
+        Op::UsersRefreshToken => users::refresh_token(call).await,
+        Op::UsersDelete => users::delete(call).await,
+        // These never come here.
+        Op::Status | Op::Version | Op::UsersProfile | Op::Later => Err(Failure::not_found("Operation").into()),
+    }
+}
+
+/// Reads the body, as one slice if it came as one.
+async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, Failure> {
+    let (limit, time_max) = {
+        let options = ams.options();
+        (options.body_bytes_max, options.body_time_max)
+    };
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(Failure::TOO_LARGE);
+    }
+    let read = async {
+        let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
+        let first = first.map_err(|_| Failure::INVALID_BODY)?;
+        let Some(mut next) = payload.next().await else { return Ok(first) };
+        let mut whole = BytesMut::with_capacity(announced.unwrap_or(first.len() * 2));
+        whole.extend_from_slice(&first);
+        loop {
+            let chunk = next.map_err(|_| Failure::INVALID_BODY)?;
+            if whole.len() + chunk.len() > limit {
+                return Err(Failure::TOO_LARGE);
+            }
+            whole.extend_from_slice(&chunk);
+            match payload.next().await {
+                Some(chunk) => next = chunk,
+                None => return Ok(whole.freeze()),
+            }
+        }
+    };
+    let late = |_| Failure { code: 408, message: "The request body came too slowly".into(), status: "TIMEOUT" };
+    tokio::time::timeout(time_max, read).await.map_err(late)?
+}
+
+/// Reads on what a refused client still sends, within bounds: a connection closed before that may lose him the answer. Whether the body
+/// came to its end.
+async fn discard(payload: &mut Payload, bytes_max: usize) -> bool {
+    let mut left = bytes_max;
+    let read = async {
+        while let Some(Ok(chunk)) = payload.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+        }
+        true
+    };
+    let time = if bytes_max == 0 { Duration::ZERO } else { DISCARD_TIME };
+    tokio::time::timeout(time, read).await.unwrap_or(false)
+}
+
+impl Call<'_> {
+    /// The path's project.
+    pub(crate) fn project(&self) -> Result<&Arc<Project>, Failure> {
+        self.principal.project.as_ref().ok_or_else(|| Failure::not_found("project"))
+    }
+
+    /// The id of the path's project.
+    pub(crate) fn project_id(&self) -> Result<ProjectId, Failure> {
+        self.project().map(|project| project.id)
+    }
+
+    /// A variable of the path as a name.
+    pub(crate) fn name(&self, variable: &str) -> Result<Name, Failure> {
+        principal::name_of(&self.variables, variable)
+    }
+
+    /// The path's topic.
+    pub(crate) async fn topic(&self) -> Result<Arc<Topic>, Refusal> {
+        Ok(self.ams.broker.topic(self.project_id()?, &self.name("topic")?).await?)
+    }
+
+    /// The path's subscription.
+    pub(crate) async fn subscription(&self) -> Result<Arc<Subscription>, Refusal> {
+        Ok(self.ams.broker.subscription(self.project_id()?, &self.name("subscription")?).await?)
+    }
+}

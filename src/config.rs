@@ -1,0 +1,232 @@
+//! The configuration: one typed value, put together from layers, checked as a whole before anything starts.
+//!
+//! Order: compiled-in `config/default.toml` < the file of `--config` < environment `ANGELIA_SECTION__KEY` < `--set`. A setting
+//! that does not exist is refused with the nearest one that does. Opens nothing but configuration and secret files.
+
+mod keys;
+mod layers;
+mod places;
+mod rules;
+
+pub use keys::{DEFAULTS, schema};
+pub use layers::Sources;
+pub use places::StoreUrl;
+
+use serde::Deserialize;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why a configuration cannot be used: one line that names the setting and says what to do.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+/// The whole configuration. Valid once [`Config::load`] has answered it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where everything is kept.
+    pub store: StoreConfig,
+    /// Where to listen.
+    pub listen: Listen,
+    /// The certificate.
+    pub tls: Tls,
+    /// The AMS dialect.
+    pub ams: Ams,
+    /// The store's keys.
+    pub secrets: Secrets,
+    /// Bounds.
+    pub limits: Limits,
+    /// Logging.
+    pub log: Log,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Engine and place; see [`StoreUrl`].
+    pub url: String,
+    /// Bytes of one segment file.
+    pub segment_bytes: u64,
+    /// Spare segments kept ready.
+    pub reserve_segments: usize,
+    /// Most bytes of recent messages in memory.
+    pub cache_bytes: usize,
+}
+
+/// `[listen]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// AMS over HTTP.
+    pub ams: String,
+    /// AMS over HTTPS.
+    pub ams_tls: String,
+    /// Metrics and health.
+    pub ops: String,
+}
+
+/// `[tls]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM chain, or empty.
+    pub cert_file: String,
+    /// PEM key, or empty.
+    pub key_file: String,
+}
+
+/// `[ams]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ams {
+    /// The service token in clear, or empty.
+    pub service_token: Secret,
+    /// The service token's file, or empty.
+    pub service_token_file: String,
+    /// `key`, `header` or `both`.
+    pub auth_option: String,
+    /// Whether access lists are checked.
+    pub per_resource_auth: bool,
+    /// The public host name, or empty.
+    pub proxy_hostname: String,
+}
+
+/// `[secrets]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// The file of the store's keys, or empty for the default place.
+    pub key_file: String,
+}
+
+/// `[limits]`; units are in the names.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// One publish request, stored.
+    pub publish_bytes: usize,
+    /// One message as JSON.
+    pub message_bytes: usize,
+    /// One request's body.
+    pub body_bytes: usize,
+    /// For a request's head to arrive.
+    pub header_seconds: u64,
+    /// For a request's body to arrive.
+    pub body_seconds: u64,
+    /// For an idle connection.
+    pub keep_alive_seconds: u64,
+    /// AMS connections.
+    pub connections: usize,
+    /// Pulls that wait.
+    pub waiting_pulls: usize,
+    /// For requests in work at the end.
+    pub drain_seconds: u64,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// A filter.
+    pub level: String,
+    /// `text` or `json`.
+    pub format: String,
+}
+
+/// A text that is never printed.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "unset" } else { "set" })
+    }
+}
+
+impl Config {
+    /// Puts the layers together and checks everything that can be checked without opening anything else.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, in one line.
+    pub fn load(sources: &Sources) -> Result<Self, Invalid> {
+        let config: Self = layers::merge(sources)?;
+        rules::check(&config)?;
+        Ok(config)
+    }
+
+    /// The service token, from the configuration or its file; none if there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is empty.
+    pub fn service_token(&self) -> Result<Option<Secret>, Invalid> {
+        let Ams { service_token, service_token_file, .. } = &self.ams;
+        if service_token_file.is_empty() {
+            return Ok(Some(service_token.clone()).filter(|token| !token.reveal().is_empty()));
+        }
+        places::read_secret("ams.service_token_file", service_token_file).map(|text| Some(Secret(text)))
+    }
+
+    /// Engine and place of the store.
+    ///
+    /// # Errors
+    /// When `store.url` names no engine of this build. Never after [`Config::load`].
+    pub fn store_url(&self) -> Result<StoreUrl, Invalid> {
+        StoreUrl::parse(&self.store.url)
+    }
+
+    /// A file that stands beside the store's folder, never inside: the folder's name with `.suffix` added. None for a store
+    /// that keeps nothing.
+    #[must_use]
+    pub fn beside_store(&self, suffix: &str) -> Option<PathBuf> {
+        match self.store_url().ok()? {
+            StoreUrl::Segment(folder) => Some(places::beside(&folder, suffix)),
+            StoreUrl::Memory => None,
+        }
+    }
+
+    /// Where the store's keys are. None: they live as long as the process, like the store itself.
+    #[must_use]
+    pub fn key_file(&self) -> Option<PathBuf> {
+        if self.secrets.key_file.is_empty() {
+            self.beside_store("key")
+        } else {
+            Some(self.secrets.key_file.clone().into())
+        }
+    }
+
+    /// Where the administrator's token is kept for the command line of this machine.
+    #[must_use]
+    pub fn token_file(&self) -> Option<PathBuf> {
+        self.beside_store("token")
+    }
+
+    /// Where a certificate made by the service is kept, and its key: beside the key file.
+    #[must_use]
+    pub fn own_certificate(&self) -> Option<(PathBuf, PathBuf)> {
+        let key_file = self.key_file()?;
+        Some((key_file.with_extension("tls-cert.pem"), key_file.with_extension("tls-key.pem")))
+    }
+
+    /// A listener's address; none when it is off.
+    ///
+    /// # Errors
+    /// When the text is neither. Never after [`Config::load`].
+    pub fn address(key: &str, text: &str) -> Result<Option<SocketAddr>, Invalid> {
+        places::address(key, text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! The table of all settings: their names, kinds and ranges. Values and explanations are in `config/default.toml`; a test holds
+//! the two together. Reads no file and no environment.
+
+use serde_json::{Map, Value, json};
+
+/// The compiled-in defaults, which explain every setting.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+/// What a setting may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// Any text.
+    Text,
+    /// An address with port, or `off`.
+    Listener,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// True or false.
+    Flag,
+    /// A whole number between these, both included.
+    Integer(u64, u64),
+}
+
+/// Every setting with its kind, in the order of `config/default.toml`.
+pub(super) const KEYS: &[(&str, Kind)] = &[
+    ("store.url", Kind::Text),
+    ("store.segment_bytes", Kind::Integer(1_048_576, 2_147_483_648)),
+    ("store.reserve_segments", Kind::Integer(1, 64)),
+    ("store.cache_bytes", Kind::Integer(1_048_576, 17_179_869_184)),
+    ("listen.ams", Kind::Listener),
+    ("listen.ams_tls", Kind::Listener),
+    ("listen.ops", Kind::Listener),
+    ("tls.cert_file", Kind::Text),
+    ("tls.key_file", Kind::Text),
+    ("ams.service_token", Kind::Text),
+    ("ams.service_token_file", Kind::Text),
+    ("ams.auth_option", Kind::Choice(&["key", "header", "both"])),
+    ("ams.per_resource_auth", Kind::Flag),
+    ("ams.proxy_hostname", Kind::Text),
+    ("secrets.key_file", Kind::Text),
+    ("limits.publish_bytes", Kind::Integer(1_024, 8_388_608)),
+    ("limits.message_bytes", Kind::Integer(1_024, 8_388_608)),
+    ("limits.body_bytes", Kind::Integer(4_096, 67_108_864)),
+    ("limits.header_seconds", Kind::Integer(1, 300)),
+    ("limits.body_seconds", Kind::Integer(1, 3_600)),
+    ("limits.keep_alive_seconds", Kind::Integer(1, 3_600)),
+    ("limits.connections", Kind::Integer(16, 1_000_000)),
+    ("limits.waiting_pulls", Kind::Integer(1, 1_000_000)),
+    ("limits.drain_seconds", Kind::Integer(0, 600)),
+    ("log.level", Kind::Text),
+    ("log.format", Kind::Choice(&["text", "json"])),
+];
+
+/// The kind of a setting, if there is one of this name.
+pub(super) fn kind(key: &str) -> Option<Kind> {
+    KEYS.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
+}
+
+/// The setting whose name is nearest to a wrong one, if one is near enough to be meant.
+pub(super) fn nearest(wrong: &str) -> Option<&'static str> {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    let near = |(name, _): &(&'static str, Kind)| {
+        let whole = distance(wrong, name);
+        // A right key in a wrong section is nearer than its spelling shows.
+        let moved = if last(wrong) == last(name) { 1 } else { usize::MAX };
+        (whole.min(moved), *name)
+    };
+    KEYS.iter().map(near).min().filter(|(distance, _)| *distance <= 1 + wrong.len() / 4).map(|(_, name)| name)
+}
+
+/// How many letters must be put in, taken out or changed to make one word of the other. O(lengths' product).
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (line, a) in from.chars().enumerate() {
+        let mut corner = line;
+        let mut left = line + 1;
+        let mut next = vec![left];
+        for (b, above) in to.chars().zip(row.iter().skip(1)) {
+            left = (above + 1).min(left + 1).min(corner + usize::from(a != b));
+            corner = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// The JSON Schema of a configuration file, made from the table and the explanations in `config/default.toml`.
+#[must_use]
+pub fn schema() -> Value {
+    let mut sections = Map::new();
+    for (name, kind) in KEYS {
+        let Some((section, key)) = name.split_once('.') else { continue };
+        let mut rule = rule(*kind);
+        if let (Some(rule), Some(explanation)) = (rule.as_object_mut(), explanation(section, key)) {
+            rule.insert("description".to_owned(), explanation.into());
+        }
+        let entry = sections
+            .entry(section)
+            .or_insert_with(|| json!({ "type": "object", "additionalProperties": false, "properties": {} }));
+        if let Some(Value::Object(properties)) = entry.get_mut("properties") {
+            properties.insert(key.to_owned(), rule);
+        }
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Angelia configuration",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": sections,
+    })
+}
+
+fn rule(kind: Kind) -> Value {
+    match kind {
+        Kind::Text => json!({ "type": "string" }),
+        Kind::Listener => json!({ "type": "string", "pattern": "^(off|.+:[0-9]{1,5})$" }),
+        Kind::Choice(words) => json!({ "enum": words }),
+        Kind::Flag => json!({ "type": "boolean" }),
+        Kind::Integer(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+    }
+}
+
+/// The comment above a setting in `config/default.toml`, as one paragraph.
+fn explanation(section: &str, key: &str) -> Option<String> {
+    let mut comment: Vec<&str> = Vec::new();
+    let mut inside = false;
+    for line in DEFAULTS.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            inside = header.strip_suffix(']') == Some(section);
+        } else if let Some(text) = line.strip_prefix("# ") {
+            comment.push(text);
+            continue;
+        } else if inside && line.split('=').next().map(str::trim) == Some(key) {
+            return Some(comment.join(" "));
+        }
+        comment.clear();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_setting_is_recognised() {
+        assert_eq!(nearest("store.ulr"), Some("store.url"));
+        assert_eq!(nearest("listen.ams-tls"), Some("listen.ams_tls"));
+        assert_eq!(nearest("ams.publish_bytes"), Some("limits.publish_bytes"));
+        assert_eq!(nearest("quite.else"), None);
+    }
+
+    #[test]
+    fn every_setting_is_explained_with_its_range_and_when_it_takes_effect() {
+        for (name, kind) in KEYS {
+            let (section, key) = name.split_once('.').unwrap();
+            let text = explanation(section, key).unwrap_or_else(|| panic!("{name} has no explanation"));
+            assert!(text.ends_with("[reload]") || text.ends_with("[restart]"), "{name}: {text}");
+            match kind {
+                Kind::Integer(least, most) => {
+                    assert!(text.contains(&format!(" {least} to {most}. ")), "{name}: range missing in: {text}");
+                }
+                Kind::Choice(words) => {
+                    assert!(words.iter().all(|word| text.contains(&format!("\"{word}\""))), "{name}")
+                }
+                Kind::Text | Kind::Listener | Kind::Flag => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_default_is_in_the_table() {
+        let table: serde_json::Value = config::Config::builder()
+            .add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml))
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .unwrap();
+        let names: Vec<String> = table
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(section, keys)| keys.as_object().unwrap().keys().map(move |key| format!("{section}.{key}")))
+            .collect();
+        assert_eq!(names.len(), KEYS.len());
+        assert!(names.iter().all(|name| kind(name).is_some()), "{names:?}");
+    }
+
+    #[test]
+    fn the_published_schema_is_the_one_that_the_table_makes() {
+        let published: Value = serde_json::from_str(include_str!("../../schemas/config.schema.json")).unwrap();
+        assert_eq!(published, schema(), "write it anew: angelia check-config --schema > schemas/config.schema.json");
+    }
+}

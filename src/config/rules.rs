@@ -1,0 +1,115 @@
+//! What a configuration must satisfy, setting by setting and across settings. Each message names the setting and what to do.
+
+use super::keys::{KEYS, Kind};
+use super::{Config, Invalid, StoreUrl, places};
+use std::path::Path;
+
+/// Checks everything that can be checked without opening anything.
+pub(super) fn check(config: &Config) -> Result<(), Invalid> {
+    for (name, kind) in KEYS {
+        if let Kind::Integer(least, most) = kind {
+            let value = integer(config, name);
+            if !(*least..=*most).contains(&value) {
+                return Err(Invalid(format!("{name}: {value} is outside {least} to {most}")));
+            }
+        }
+    }
+    choice("ams.auth_option", &config.ams.auth_option)?;
+    choice("log.format", &config.log.format)?;
+    if let Err(error) = crate::telemetry::logging::filter(&config.log.level) {
+        return Err(Invalid(format!("log.level: {error}; write for example info or info,angelia::storage=debug")));
+    }
+    check_listeners(config)?;
+    check_secrets(config)?;
+    check_sizes(config)
+}
+
+fn check_listeners(config: &Config) -> Result<(), Invalid> {
+    let listen = &config.listen;
+    let named = [("listen.ams", &listen.ams), ("listen.ams_tls", &listen.ams_tls), ("listen.ops", &listen.ops)];
+    let mut taken = Vec::new();
+    for (key, text) in named {
+        let Some(address) = places::address(key, text)? else { continue };
+        if let Some((other, _)) = taken.iter().find(|(_, seen)| *seen == address && address.port() != 0) {
+            return Err(Invalid(format!(
+                "{key}: {address} is already taken by {other}; give each listener its own port"
+            )));
+        }
+        taken.push((key, address));
+    }
+    if listen.ams == "off" && listen.ams_tls == "off" {
+        return Err(Invalid(
+            "listen.ams and listen.ams_tls are both off: nobody could use the service; open one".to_owned(),
+        ));
+    }
+    if config.tls.cert_file.is_empty() != config.tls.key_file.is_empty() {
+        return Err(Invalid(
+            "tls.cert_file and tls.key_file belong together: set both, or none to have them made".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn check_secrets(config: &Config) -> Result<(), Invalid> {
+    let ams = &config.ams;
+    if !ams.service_token.reveal().is_empty() && !ams.service_token_file.is_empty() {
+        return Err(Invalid("ams.service_token and ams.service_token_file are both set: keep the file".to_owned()));
+    }
+    if let (StoreUrl::Segment(folder), false) = (config.store_url()?, config.secrets.key_file.is_empty()) {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        if absolute(Path::new(&config.secrets.key_file)).starts_with(absolute(&folder)) {
+            return Err(Invalid(format!(
+                "secrets.key_file: {} lies inside the store's folder, where a backup would carry it along; move it out",
+                config.secrets.key_file
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_sizes(config: &Config) -> Result<(), Invalid> {
+    let limits = &config.limits;
+    if limits.message_bytes > limits.publish_bytes {
+        return Err(Invalid(format!(
+            "limits.message_bytes ({}) is above limits.publish_bytes ({}): lower the first or raise the second",
+            limits.message_bytes, limits.publish_bytes
+        )));
+    }
+    let least = limits.publish_bytes / 3 * 4;
+    if limits.body_bytes < least {
+        return Err(Invalid(format!(
+            "limits.body_bytes ({}) is too small for limits.publish_bytes ({}) as base64: set at least {least}",
+            limits.body_bytes, limits.publish_bytes
+        )));
+    }
+    Ok(())
+}
+
+fn choice(key: &str, value: &str) -> Result<(), Invalid> {
+    match super::keys::kind(key) {
+        Some(Kind::Choice(words)) if !words.contains(&value) => {
+            Err(Invalid(format!("{key}: `{value}` is none of {}", words.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The value of a numeric setting.
+fn integer(config: &Config, name: &str) -> u64 {
+    let limits = &config.limits;
+    match name {
+        "store.segment_bytes" => config.store.segment_bytes,
+        "store.reserve_segments" => config.store.reserve_segments as u64,
+        "store.cache_bytes" => config.store.cache_bytes as u64,
+        "limits.publish_bytes" => limits.publish_bytes as u64,
+        "limits.message_bytes" => limits.message_bytes as u64,
+        "limits.body_bytes" => limits.body_bytes as u64,
+        "limits.header_seconds" => limits.header_seconds,
+        "limits.body_seconds" => limits.body_seconds,
+        "limits.keep_alive_seconds" => limits.keep_alive_seconds,
+        "limits.connections" => limits.connections as u64,
+        "limits.waiting_pulls" => limits.waiting_pulls as u64,
+        "limits.drain_seconds" => limits.drain_seconds,
+        _ => u64::MAX,
+    }
+}

@@ -1,0 +1,125 @@
+//! How layers combine, and what is refused with which words.
+
+use super::*;
+
+fn sources(file: Option<&std::path::Path>, environment: &[(&str, &str)], set: &[&str]) -> Sources {
+    Sources {
+        file: file.map(Into::into),
+        environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        set: set.iter().map(|text| (*text).to_owned()).collect(),
+    }
+}
+
+fn refused(set: &[&str]) -> String {
+    Config::load(&sources(None, &[], set)).expect_err("must be refused").to_string()
+}
+
+#[test]
+fn the_defaults_are_valid_and_as_operators_know_them() {
+    let config = Config::load(&Sources::default()).unwrap();
+    assert_eq!(config.store_url().unwrap(), StoreUrl::Segment("./data".into()));
+    assert_eq!(config.listen.ams, "127.0.0.1:8080");
+    assert_eq!(config.listen.ams_tls, "127.0.0.1:8443");
+    assert_eq!(config.listen.ops, "127.0.0.1:8081");
+    assert_eq!(config.limits.publish_bytes, crate::domain::limits::PUBLISH_BYTES_MAX);
+    assert_eq!(config.key_file().unwrap(), PathBuf::from("./data.key"));
+    assert_eq!(config.token_file().unwrap(), PathBuf::from("./data.token"));
+    assert_eq!(config.own_certificate().unwrap().0, PathBuf::from("./data.tls-cert.pem"));
+}
+
+#[test]
+fn a_later_layer_wins_setting_by_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("angelia.toml");
+    std::fs::write(
+        &file,
+        "[log]\nlevel = \"warn\"\nformat = \"json\"\n[limits]\nconnections = 100\ndrain_seconds = 1\n",
+    )
+    .unwrap();
+    let environment =
+        [("ANGELIA_LIMITS__CONNECTIONS", "200"), ("ANGELIA_LIMITS__DRAIN_SECONDS", "2"), ("ANGELIA_TOKEN", "x")];
+    let config = Config::load(&sources(Some(&file), &environment, &["limits.drain_seconds=3"])).unwrap();
+    assert_eq!(config.log.level, "warn");
+    assert_eq!(config.log.format, "json");
+    assert_eq!(config.limits.connections, 200);
+    assert_eq!(config.limits.drain_seconds, 3);
+    assert_eq!(config.limits.keep_alive_seconds, 75);
+}
+
+#[test]
+fn an_unknown_setting_is_refused_with_the_nearest_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("angelia.toml");
+    std::fs::write(&file, "[store]\nulr = \"memory:\"\n").unwrap();
+    let message = Config::load(&sources(Some(&file), &[], &[])).unwrap_err().to_string();
+    assert!(message.contains("angelia.toml: there is no setting `store.ulr`; did you mean `store.url`?"), "{message}");
+    let message = Config::load(&sources(None, &[("ANGELIA_LOGS__LEVEL", "info")], &[])).unwrap_err().to_string();
+    assert!(
+        message.contains("ANGELIA_LOGS__LEVEL: there is no setting `logs.level`; did you mean `log.level`?"),
+        "{message}"
+    );
+    let message = refused(&["limits.conections=5"]);
+    assert!(message.contains("did you mean `limits.connections`?"), "{message}");
+    std::fs::write(&file, "[sotre]\n").unwrap();
+    assert!(Config::load(&sources(Some(&file), &[], &[])).unwrap_err().to_string().contains("`sotre`"));
+}
+
+#[test]
+fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
+    for (set, expected) in [
+        (&["limits.connections=many"][..], "limits.connections"),
+        (&["limits.connections=1"], "limits.connections: 1 is outside 16 to 1000000"),
+        (&["ams.auth_option=cookie"], "ams.auth_option: `cookie` is none of key, header, both"),
+        (&["ams.per_resource_auth=perhaps"], "ams.per_resource_auth"),
+        (&["log.level=loud=very"], "log.level"),
+        (&["log.format=xml"], "log.format"),
+        (&["listen.ams=8080"], "listen.ams: `8080` is no address"),
+        (&["listen.ams=127.0.0.1:8443"], "listen.ams_tls: 127.0.0.1:8443 is already taken by listen.ams"),
+        (&["listen.ams=off", "listen.ams_tls=off"], "both off"),
+        (&["tls.cert_file=a.pem"], "belong together"),
+        (&["store.url=cql://db1/angelia"], "no CQL engine yet"),
+        (&["store.url=postgres:x"], "`postgres:x` is no store"),
+        (&["store.url=segment:"], "names no folder"),
+        (&["secrets.key_file=./data/key"], "inside the store's folder"),
+        (&["limits.publish_bytes=2048"], "limits.message_bytes"),
+        (&["limits.body_bytes=1000000"], "set at least 11184808"),
+        (&["ams.service_token=a", "ams.service_token_file=b"], "keep the file"),
+        (&["nonsense"], "write it as section.key=value"),
+    ] {
+        let message = refused(set);
+        assert!(message.contains(expected), "{set:?}: {message}");
+        assert!(!message.contains('\n'), "{set:?}: {message}");
+    }
+}
+
+#[test]
+fn a_secret_comes_from_its_file_and_is_never_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("service.token");
+    std::fs::write(&file, "  s3cret\n").unwrap();
+    let set = format!("ams.service_token_file={}", file.display());
+    let config = Config::load(&sources(None, &[], &[&set])).unwrap();
+    assert_eq!(config.service_token().unwrap().unwrap().reveal(), "s3cret");
+    std::fs::write(&file, "\n").unwrap();
+    assert!(config.service_token().unwrap_err().to_string().contains("is empty"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(config.service_token().unwrap_err().to_string().contains("cannot read"));
+    let config = Config::load(&sources(None, &[], &["ams.service_token=s3cret"])).unwrap();
+    assert_eq!(config.service_token().unwrap().unwrap().reveal(), "s3cret");
+    assert!(!format!("{config:?}").contains("s3cret"));
+    assert!(Config::load(&Sources::default()).unwrap().service_token().unwrap().is_none());
+}
+
+#[test]
+fn the_example_of_a_deployment_is_valid() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example.toml");
+    let config = Config::load(&sources(Some(&file), &[], &[])).unwrap();
+    assert_eq!(config.listen.ams, "off");
+}
+
+#[test]
+fn ports_of_zero_never_clash() {
+    let set = ["listen.ams=127.0.0.1:0", "listen.ams_tls=127.0.0.1:0", "listen.ops=127.0.0.1:0", "store.url=memory:"];
+    let config = Config::load(&sources(None, &[], &set)).unwrap();
+    assert_eq!(config.key_file(), None);
+}

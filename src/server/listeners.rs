@@ -1,0 +1,82 @@
+//! HTTP servers on bound sockets, with their limits, and how they end.
+
+use crate::api::ams::{self, Ams};
+use crate::api::connection;
+use crate::api::ops::{self, Ops};
+use crate::config::Limits;
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::http::KeepAlive;
+use actix_web::rt::task::JoinHandle;
+use actix_web::{App, HttpServer};
+use rustls::ServerConfig;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Connections that the operators' listener takes.
+const OPS_CONNECTIONS: usize = 64;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A server at work.
+#[derive(Debug)]
+pub(super) struct Running {
+    handle: ServerHandle,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    fn start(server: Server) -> Self {
+        Self { handle: server.handle(), task: actix_web::rt::spawn(server) }
+    }
+
+    /// Takes no new connections, lets requests in work finish within the listener's drain time, and ends.
+    pub(super) async fn stop(self) {
+        self.handle.stop(true).await;
+        // The server has ended; only its answer is left to take.
+        drop(self.task.await);
+    }
+}
+
+/// Serves metrics and health.
+pub(super) fn serve_ops(socket: TcpListener, ops: &Arc<Ops>) -> Result<Running, String> {
+    let ops = Arc::clone(ops);
+    let server = HttpServer::new(move || App::new().configure(ops::configure(Arc::clone(&ops))))
+        .workers(1)
+        .max_connections(OPS_CONNECTIONS)
+        .client_request_timeout(Duration::from_secs(5))
+        .keep_alive(KeepAlive::Timeout(Duration::from_secs(75)))
+        .shutdown_timeout(1)
+        .disable_signals()
+        .listen(socket)
+        .map_err(|error| format!("listen.ops: {error}"))?;
+    Ok(Running::start(server.run()))
+}
+
+/// Serves the AMS dialect over HTTP and HTTPS.
+pub(super) fn serve_ams(
+    plain: Option<TcpListener>,
+    tls: Option<(TcpListener, ServerConfig)>,
+    ams: &Arc<Ams>,
+    limits: &Limits,
+) -> Result<Running, String> {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let ams = Arc::clone(ams);
+    let mut server = HttpServer::new(move || App::new().configure(ams::configure(Arc::clone(&ams))))
+        .on_connect(connection::on_connect)
+        .workers(workers)
+        .max_connections(limits.connections.div_ceil(workers))
+        .client_request_timeout(Duration::from_secs(limits.header_seconds))
+        .client_disconnect_timeout(Duration::from_secs(5))
+        .tls_handshake_timeout(HANDSHAKE)
+        .keep_alive(KeepAlive::Timeout(Duration::from_secs(limits.keep_alive_seconds)))
+        .shutdown_timeout(limits.drain_seconds)
+        .disable_signals();
+    if let Some(socket) = plain {
+        server = server.listen(socket).map_err(|error| format!("listen.ams: {error}"))?;
+    }
+    if let Some((socket, config)) = tls {
+        server = server.listen_rustls_0_23(socket, config).map_err(|error| format!("listen.ams_tls: {error}"))?;
+    }
+    Ok(Running::start(server.run()))
+}

@@ -1,0 +1,165 @@
+//! The running service: its parts in the order of their start, and how they end.
+
+use super::control::{Control, Request, Response};
+use super::engine::Engine;
+use super::foundation::Foundation;
+use super::gauges::Gauges;
+use super::listeners::{self, Running};
+use super::sockets::{Addresses, Sockets};
+use super::tls::Certificate;
+use super::{Mode, bootstrap, welcome};
+use crate::api::ams::{Ams, AmsOptions, AuthOption};
+use crate::api::ops::{Ops, Phase};
+use crate::auth::Token;
+use crate::clock::Clock;
+use crate::config::{Config, Sources};
+use crate::telemetry::logging::Level;
+use crate::telemetry::metrics::Metrics;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that runs.
+pub(super) struct Service {
+    ops: Arc<Ops>,
+    ops_listener: Option<Running>,
+    foundation: Foundation,
+    front: Front,
+}
+
+/// What the world reaches.
+struct Front {
+    certificate: Option<Arc<Certificate>>,
+    ams: Arc<Ams>,
+    listener: Running,
+    /// Held for its socket.
+    control: Option<Control>,
+}
+
+impl Service {
+    /// Starts everything in the order that the module `server` gives.
+    pub(super) async fn start(config: &Config, sockets: Sockets, mode: Mode) -> Result<Self, String> {
+        let clock = Clock::System;
+        let addresses = sockets.addresses();
+        let metrics = Arc::new(Metrics::new().map_err(|error| format!("cannot make the metrics: {error}"))?);
+        let ops = Arc::new(Ops::new(Arc::clone(&metrics)));
+        let ops_listener = sockets.ops.map(|socket| listeners::serve_ops(socket, &ops)).transpose()?;
+        let options = ams_options(config)?;
+        let certificate = sockets.ams_tls.as_ref().map(|_| Certificate::open(config, &clock)).transpose()?;
+
+        let foundation = Foundation::open(config, &clock, &metrics).await?;
+        ops.attach(Arc::new(Gauges::new(Arc::clone(&metrics), &foundation)));
+        let front = async {
+            let admin = bootstrap::administrator(config, &foundation.auth, mode).await?;
+            if mode == Mode::Quickstart {
+                bootstrap::demonstration(&foundation.broker).await?;
+            }
+            let Foundation { engine, broker, auth } = &foundation;
+            let ams = Arc::new(Ams::new(broker.clone(), auth.clone(), metrics, options));
+            let tls = sockets.ams_tls.zip(certificate.as_ref().map(Certificate::server_config));
+            let listener = listeners::serve_ams(sockets.ams, tls, &ams, &config.limits)?;
+            let front = Front { certificate, ams, listener, control: serve_control(engine) };
+            ops.set_phase(Phase::Ready);
+            tracing::info!(store = %config.store.url, "{}", addresses.line());
+            front.greet(config, addresses, mode, &foundation, admin.as_ref()).await?;
+            Ok(front)
+        };
+        match front.await {
+            Ok(front) => Ok(Self { ops, ops_listener, foundation, front }),
+            Err(error) => {
+                // The first failure is the one to tell.
+                drop(foundation.close().await);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes over what may change while running; on a mistake everything stays as it is.
+    pub(super) fn reload(&self, sources: &Sources, level: &Level) {
+        let taken = Config::load(sources).map_err(|error| error.to_string()).and_then(|config| {
+            let options = ams_options(&config)?;
+            self.front.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())?;
+            level.set(&config.log.level)?;
+            self.front.ams.set_options(options);
+            Ok(())
+        });
+        match taken {
+            Ok(()) => tracing::info!("certificate, limits and log level are read anew"),
+            Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+        }
+    }
+
+    /// Ends everything in the order that the module `server` gives.
+    pub(super) async fn stop(self) -> Result<(), String> {
+        tracing::info!("stopping: requests in work are finished first");
+        self.ops.set_phase(Phase::Draining);
+        drop(self.front.control);
+        let Foundation { broker, .. } = &self.foundation;
+        // Together: the broker ends what would only wait for messages.
+        futures_util::future::join(self.front.listener.stop(), broker.stop()).await;
+        self.foundation.close().await?;
+        if let Some(listener) = self.ops_listener {
+            listener.stop().await;
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+impl Front {
+    /// Tells programs, and in a demonstration people, where the service is.
+    async fn greet(
+        &self,
+        config: &Config,
+        addresses: Addresses,
+        mode: Mode,
+        foundation: &Foundation,
+        admin: Option<&Token>,
+    ) -> Result<(), String> {
+        let mut text = addresses.line();
+        text.push('\n');
+        if mode == Mode::Quickstart {
+            let trust = self.certificate.as_ref().and_then(|certificate| certificate.chain_file());
+            let at = bootstrap::demonstration_position(&foundation.broker).await?;
+            text.push_str(&welcome::text(&welcome::Facts { config, addresses, trust, admin, at }));
+        }
+        // Whoever started us may have closed our output; that is no reason to stop.
+        drop(std::io::stdout().write_all(text.as_bytes()));
+        Ok(())
+    }
+}
+
+/// How the configuration shapes the AMS dialect.
+fn ams_options(config: &Config) -> Result<AmsOptions, String> {
+    let service_token = config.service_token().map_err(|error| error.to_string())?;
+    Ok(AmsOptions {
+        auth_option: AuthOption::parse(&config.ams.auth_option).unwrap_or_default(),
+        per_resource_auth: config.ams.per_resource_auth,
+        service_token: service_token.map(|token| Token::new(token.reveal())),
+        message_bytes_max: config.limits.message_bytes,
+        body_bytes_max: config.limits.body_bytes,
+        body_time_max: Duration::from_secs(config.limits.body_seconds),
+        proxy_hostname: config.ams.proxy_hostname.clone(),
+        ..AmsOptions::default()
+    })
+}
+
+/// The control socket of a store on disk. Without it the service serves as well.
+fn serve_control(engine: &Arc<Engine>) -> Option<Control> {
+    let folder = engine.folder()?;
+    let at_work = Arc::clone(engine);
+    let work = move |Request::Backup { folder }| {
+        let engine = Arc::clone(&at_work);
+        async move {
+            match engine.backup(&folder).await {
+                Ok(()) => Response::Done,
+                Err(error) => Response::Failed(error),
+            }
+        }
+    };
+    Control::serve(folder, work)
+        .inspect_err(|error| {
+            tracing::warn!(folder = %folder.display(), %error, "no control socket: backups need a stop");
+        })
+        .ok()
+}

@@ -1,0 +1,93 @@
+//! Listening sockets: bound before anything else starts, so that a taken port is told at once and nothing was touched.
+
+use crate::config::Config;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+
+/// The sockets of all listeners that are not off.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) ams: Option<TcpListener>,
+    pub(super) ams_tls: Option<TcpListener>,
+    pub(super) ops: Option<TcpListener>,
+}
+
+/// Where the listeners really are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) ams: Option<SocketAddr>,
+    pub(super) ams_tls: Option<SocketAddr>,
+    pub(super) ops: Option<SocketAddr>,
+}
+
+impl Sockets {
+    /// Binds them all.
+    pub(super) fn bind(config: &Config) -> Result<Self, String> {
+        Ok(Self {
+            ams: bind("listen.ams", &config.listen.ams)?,
+            ams_tls: bind("listen.ams_tls", &config.listen.ams_tls)?,
+            ops: bind("listen.ops", &config.listen.ops)?,
+        })
+    }
+
+    /// Where they are; a port of 0 has become a real one.
+    pub(super) fn addresses(&self) -> Addresses {
+        let of = |socket: &Option<TcpListener>| socket.as_ref().and_then(|socket| socket.local_addr().ok());
+        Addresses { ams: of(&self.ams), ams_tls: of(&self.ams_tls), ops: of(&self.ops) }
+    }
+}
+
+impl Addresses {
+    /// The URLs of the listeners by name.
+    pub(super) fn urls(&self) -> impl Iterator<Item = (&'static str, String)> {
+        [("ams", "http", self.ams), ("ams_tls", "https", self.ams_tls), ("ops", "http", self.ops)]
+            .into_iter()
+            .filter_map(|(name, scheme, address)| Some((name, format!("{scheme}://{}", address?))))
+    }
+
+    /// The line that tells programs that the service is ready, and where.
+    pub(super) fn line(&self) -> String {
+        let urls: Vec<String> = self.urls().map(|(name, url)| format!("{name}={url}")).collect();
+        format!("listening {}", urls.join(" "))
+    }
+}
+
+fn bind(key: &str, text: &str) -> Result<Option<TcpListener>, String> {
+    let Some(address) = Config::address(key, text).map_err(|error| error.to_string())? else { return Ok(None) };
+    let socket = TcpListener::bind(address).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!(
+                "{key}: port {} of {} is taken: stop what uses it, or choose another with --set {key}={}:PORT",
+                address.port(),
+                address.ip(),
+                address.ip()
+            )
+        }
+        ErrorKind::PermissionDenied => {
+            format!("{key}: {address} may not be opened: choose a port above 1023 with --set {key}=…")
+        }
+        _ => format!("{key}: cannot listen on {address}: {error}"),
+    })?;
+    Ok(Some(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_named_with_what_to_do() {
+        let first = bind("listen.ams", "127.0.0.1:0").unwrap().unwrap();
+        let taken = first.local_addr().unwrap().to_string();
+        let message = bind("listen.ams", &taken).unwrap_err();
+        assert!(message.contains("is taken") && message.contains("--set listen.ams=127.0.0.1:PORT"), "{message}");
+        assert!(bind("listen.ams", "off").unwrap().is_none());
+    }
+
+    #[test]
+    fn the_ready_line_leaves_out_what_is_off() {
+        let at = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        let addresses = Addresses { ams: at(1), ams_tls: None, ops: at(3) };
+        assert_eq!(addresses.line(), "listening ams=http://127.0.0.1:1 ops=http://127.0.0.1:3");
+    }
+}
