@@ -106,8 +106,8 @@ impl BatchBuilder {
     /// Adds a message.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::domain::Error::Invalid) above the limits on messages and attributes,
-    /// [`Error::TooLarge`](crate::domain::Error::TooLarge) above what one append may carry; the batch is as it was.
+    /// [`Error::Invalid`] above the limits on messages and attributes,
+    /// [`Error::TooLarge`] above what one append may carry; the batch is as it was.
     pub fn push(&mut self, message: &NewMessage<'_>) -> Result<()> {
         self.begin();
         self.buffer.put_slice(message.payload);
