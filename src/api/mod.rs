@@ -5,4 +5,4 @@ pub mod ams;
 pub mod connection;
 pub mod ops;
 
-pub(crate) use connection::client_gone;
+pub(crate) use connection::{client_gone, hang_up};

@@ -190,7 +190,7 @@ impl Broker {
             })
             .await?;
         let oldest_at = match topic {
-            Some(topic) if progress.backlog > 0 => deliver::stored_at(self, &topic, progress.floor).await?,
+            Some(topic) if progress.backlog > 0 => topic.stored_at(self, progress.floor).await?,
             _ => None,
         };
         Ok(Progress { oldest_at, ..progress })
