@@ -65,7 +65,7 @@ fn the_engine_agrees_with_the_memory_engine() {
 
 /// Waits until something holds; fails after a long while.
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..2_000 {
+    for _ in 0..6_000 {
         if holds() {
             return;
         }
