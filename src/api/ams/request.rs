@@ -10,12 +10,15 @@ use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
 use crate::domain::{Name, ProjectId};
 use crate::telemetry::logging::redact;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tracing::Instrument;
 
@@ -48,10 +51,10 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
     let operation = if let Match::Route(_, route, _) = &found { route.name } else { "none" };
     let span = tracing::info_span!("request", dialect = "ams", request_id = %id, operation);
     let mut answer = async {
-        let answer = respond(ams, &request, found, &mut payload).await;
-        if answer.status() != StatusCode::REQUEST_TIMEOUT {
-            let bytes_max = ams.options().body_bytes_max;
-            discard(&mut payload, bytes_max).await;
+        let mut answer = respond(ams, &request, found, &mut payload).await;
+        let too_slow = answer.status() == StatusCode::REQUEST_TIMEOUT;
+        if too_slow || !discard(&mut payload, ams.options().body_bytes_max).await {
+            answer = answer.map_body(|_, body| BoxBody::new(Unread { body, _payload: payload }));
         }
         let target = || request.uri().path_and_query().map_or("", |target| target.as_str());
         tracing::debug!(method = %request.method(), target = %redact(target()), status = answer.status().as_u16(), "answered");
@@ -212,19 +215,38 @@ async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result
     tokio::time::timeout(time_max, read).await.map_err(late)?
 }
 
-/// Reads on what a refused client still sends: a connection closed before that may lose him the answer.
-async fn discard(payload: &mut Payload, bytes_max: usize) {
+/// Reads on what a refused client still sends: a connection closed before that may lose him the answer. Whether that was all.
+async fn discard(payload: &mut Payload, bytes_max: usize) -> bool {
     let mut left = bytes_max;
     let read = async {
         while let Some(Ok(chunk)) = payload.next().await {
             match left.checked_sub(chunk.len()) {
                 Some(rest) => left = rest,
-                None => break,
+                None => return false,
             }
         }
+        true
     };
-    // What is left after that costs the client his connection.
-    let _ = tokio::time::timeout(DISCARD_TIME, read).await;
+    tokio::time::timeout(DISCARD_TIME, read).await.unwrap_or(false)
+}
+
+/// The body of an answer to a request that was not read to its end. A payload that is dropped is read on for as long as the client
+/// cares to send; one that is still held when the answer has gone out closes the connection.
+struct Unread {
+    body: BoxBody,
+    _payload: Payload,
+}
+
+impl MessageBody for Unread {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(cx)
+    }
 }
 
 impl Call<'_> {
