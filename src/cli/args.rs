@@ -41,7 +41,8 @@ pub(super) struct Remote {
     /// Its URL; by default that of the configured listener on this machine.
     #[arg(long, global = true, env = "ANGELIA_URL")]
     pub(super) url: Option<String>,
-    /// The token; by default the administrator's, kept beside the data folder.
+    /// The token, better given by file or environment than seen in a process list; by default the administrator's, kept
+    /// beside the data folder.
     #[arg(long, global = true, env = "ANGELIA_TOKEN", hide_env_values = true)]
     pub(super) token: Option<String>,
     /// A file that holds the token.

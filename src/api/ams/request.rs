@@ -5,27 +5,26 @@ use super::paths::{Match, Operation, RequestPath, Route, Variables};
 use super::principal::{self, Principal};
 use super::query::Query;
 use super::{Ams, cors, members, offsets, projects, publish, pull, status, subscriptions, topics, users};
+use crate::api::hang_up;
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
 use crate::domain::{Name, ProjectId};
 use crate::telemetry::logging::redact;
-use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::StatusCode;
+
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tracing::Instrument;
 
 /// The header that carries the request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest time to read on what a refused client still sends.
-const DISCARD_TIME: Duration = Duration::from_secs(10);
+const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// What a handler answers: the body of a 200, or why not.
 pub(crate) type Answer = Result<Vec<u8>, Refusal>;
@@ -52,9 +51,11 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
     let span = tracing::info_span!("request", dialect = "ams", request_id = %id, operation);
     let mut answer = async {
         let mut answer = respond(ams, &request, found, &mut payload).await;
-        let too_slow = answer.status() == StatusCode::REQUEST_TIMEOUT;
-        if too_slow || !discard(&mut payload, ams.options().body_bytes_max).await {
-            answer = answer.map_body(|_, body| BoxBody::new(Unread { body, _payload: payload }));
+        // Who sent too slowly is not waited for again.
+        let bytes_max = if answer.status() == StatusCode::REQUEST_TIMEOUT { 0 } else { ams.options().body_bytes_max };
+        if !discard(&mut payload, bytes_max).await {
+            answer.head_mut().set_connection_type(ConnectionType::Close);
+            hang_up(&request);
         }
         let target = || request.uri().path_and_query().map_or("", |target| target.as_str());
         tracing::debug!(method = %request.method(), target = %redact(target()), status = answer.status().as_u16(), "answered");
@@ -215,7 +216,8 @@ async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result
     tokio::time::timeout(time_max, read).await.map_err(late)?
 }
 
-/// Reads on what a refused client still sends: a connection closed before that may lose him the answer. Whether that was all.
+/// Reads on what a refused client still sends, within bounds: a connection closed before that may lose him the answer. Whether the body
+/// came to its end.
 async fn discard(payload: &mut Payload, bytes_max: usize) -> bool {
     let mut left = bytes_max;
     let read = async {
@@ -227,26 +229,8 @@ async fn discard(payload: &mut Payload, bytes_max: usize) -> bool {
         }
         true
     };
-    tokio::time::timeout(DISCARD_TIME, read).await.unwrap_or(false)
-}
-
-/// The body of an answer to a request that was not read to its end. A payload that is dropped is read on for as long as the client
-/// cares to send; one that is still held when the answer has gone out closes the connection.
-struct Unread {
-    body: BoxBody,
-    _payload: Payload,
-}
-
-impl MessageBody for Unread {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_next(cx)
-    }
+    let time = if bytes_max == 0 { Duration::ZERO } else { DISCARD_TIME };
+    tokio::time::timeout(time, read).await.unwrap_or(false)
 }
 
 impl Call<'_> {

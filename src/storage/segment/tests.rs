@@ -135,6 +135,22 @@ async fn a_small_quiet_log_does_not_keep_its_segment() {
 }
 
 #[tokio::test]
+async fn the_last_messages_of_a_large_log_do_not_keep_its_segment() {
+    let vfs = memory();
+    let store = open(&vfs);
+    let (large, busy) = (made(&store).await, made(&store).await);
+    append_counts(&store, large, &[3; 300]).await;
+    let expected = read_all(&store, large).await;
+    store.trim(large, Offset(895)).await.unwrap();
+    fill(&store, busy, 20).await;
+    let moved = || store.shared.state.read().logs[&large].runs.iter().all(|run| run.segment > 1);
+    eventually("the rest has moved", moved).await;
+    assert_eq!(read_all(&store, large).await, expected[298..]);
+    drop(store);
+    assert_eq!(read_all(&open(&vfs), large).await, expected[298..]);
+}
+
+#[tokio::test]
 async fn more_than_one_step_of_what_is_alive_moves_while_others_write() {
     let options = Options { segment_bytes: 16 << 20, cache_bytes: 0, ..Options::default() };
     let store = open_with(&memory(), Path::new(DIR), options).unwrap();
