@@ -67,8 +67,8 @@ fn options() -> Result<Options> {
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value\n{HELP}"));
         match word.as_str() {
-            "--server" => options.server = value()?.into(),
-            "--work" => options.work = value()?.into(),
+            "--server" => options.server = std::path::absolute(value()?)?,
+            "--work" => options.work = std::path::absolute(value()?)?,
             "--seconds" => options.seconds = Duration::from_secs_f64(value()?.parse()?),
             "--rounds" => options.rounds = value()?.parse()?,
             "--fill-mib" => options.fill_mib = value()?.parse()?,

@@ -60,13 +60,13 @@ impl<'a> Outcome<'a> {
 /// One line a row.
 pub(crate) fn table(outcomes: &[Outcome<'_>]) -> String {
     let mut out = format!(
-        "{:<34}{:>12}{:>10}{:>12}{:>12}{:>8}{:>8}{:>8}{:>11}\n",
+        "{:<38}{:>12}{:>10}{:>12}{:>12}{:>8}{:>8}{:>8}{:>11}\n",
         "row", "median", "unit", "goal", "per cpu-s", "p50 ms", "p99 ms", "peak", "verified"
     );
     for outcome in outcomes {
         let Row { what, unit, goal, .. } = outcome.row;
         if !outcome.counts() {
-            out.push_str(&format!("{what:<34}{:>12}  {}\n", "VOID", outcome.void()));
+            out.push_str(&format!("{what:<38}{:>12}  {}\n", "VOID", outcome.void().trim()));
             continue;
         }
         let runs = outcome.sorted();
@@ -76,7 +76,7 @@ pub(crate) fn table(outcomes: &[Outcome<'_>]) -> String {
         let (p50, p99) = median.latency.map_or_else(Default::default, |(p50, p99)| (ms(p50), ms(p99)));
         let digits = if median.value < 10.0 { 3 } else { 0 };
         out.push_str(&format!(
-            "{what:<34}{:>12}{unit:>10}{goal:>12}{per_cpu:>12}{p50:>8}{p99:>8}{:>8.0}{:>11}",
+            "{what:<38}{:>12}{unit:>10}{goal:>12}{per_cpu:>12}{p50:>8}{p99:>8}{:>8.0}{:>11}",
             number(median.value, digits),
             median.peak_mib,
             number(median.verified as f64, 0)
