@@ -201,25 +201,24 @@ def test_bytes_that_are_no_utf8_follow_the_original(world):
 def test_a_body_beyond_the_limit_is_413_and_is_not_read_to_its_end(world):
     before = world.holds()
     head = "POST %s:publish HTTP/1.1\r\nHost: x\r\nx-api-key: %s\r\nContent-Length: %d\r\n\r\n" % (T, world.raw.token, 1 << 40)
-    begun = time.monotonic()
-    got = world.raw.raw(head.encode() + b'{"messages":[' + b" " * 100_000, timeout=20)
+    with contextlib.closing(socket.create_connection(("127.0.0.1", world.server.ports["ams"]), timeout=20)) as line:
+        line.sendall(head.encode() + b'{"messages":[' + b" " * 100_000)
+        got = line.recv(65536)
     assert b" 413 " in got.split(b"\r\n")[0], got[:200]
-    assert time.monotonic() - begun < 15, "the refusal took %.1f s" % (time.monotonic() - begun)
     world.same_as(before, "a huge body")
 
 
 def test_a_chunked_body_without_end_is_cut_off(world):
     before = world.holds()
     head = "POST %s:publish HTTP/1.1\r\nHost: x\r\nx-api-key: %s\r\nTransfer-Encoding: chunked\r\n\r\n" % (T, world.raw.token)
-    sent = 0
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    end = time.monotonic() + 30
     with contextlib.closing(socket.create_connection(("127.0.0.1", world.server.ports["ams"]), timeout=20)) as line:
         line.sendall(head.encode())
-        chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
         with contextlib.suppress(ConnectionError, socket.timeout):
-            while sent < 256 << 20:
+            while time.monotonic() < end:
                 line.sendall(chunk)
-                sent += 0x10000
-    assert sent < 256 << 20, "the server read %d bytes of one body" % sent
+            raise AssertionError("the server still reads a body that was refused long ago")
     world.same_as(before, "an endless body")
     assert world.server.resident() < 500 << 20, "resident memory %d MiB" % (world.server.resident() >> 20)
 
