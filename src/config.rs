@@ -118,7 +118,7 @@ pub struct Limits {
     pub body_seconds: u64,
     /// For an idle connection.
     pub keep_alive_seconds: u64,
-    /// Connections of each listener.
+    /// AMS connections.
     pub connections: usize,
     /// Pulls that wait.
     pub waiting_pulls: usize,
@@ -156,18 +156,26 @@ impl fmt::Debug for Secret {
 }
 
 impl Config {
-    /// Puts the layers together, reads the secret files, and checks everything.
+    /// Puts the layers together and checks everything that can be checked without opening anything else.
     ///
     /// # Errors
     /// The first thing that is wrong, in one line.
     pub fn load(sources: &Sources) -> Result<Self, Invalid> {
-        let mut config: Self = layers::merge(sources)?;
+        let config: Self = layers::merge(sources)?;
         rules::check(&config)?;
-        if !config.ams.service_token_file.is_empty() {
-            config.ams.service_token =
-                Secret(places::read_secret("ams.service_token_file", &config.ams.service_token_file)?);
-        }
         Ok(config)
+    }
+
+    /// The service token, from the configuration or its file; none if there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is empty.
+    pub fn service_token(&self) -> Result<Option<Secret>, Invalid> {
+        let Ams { service_token, service_token_file, .. } = &self.ams;
+        if service_token_file.is_empty() {
+            return Ok(Some(service_token.clone()).filter(|token| !token.reveal().is_empty()));
+        }
+        places::read_secret("ams.service_token_file", service_token_file).map(|text| Some(Secret(text)))
     }
 
     /// Engine and place of the store.

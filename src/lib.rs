@@ -3,8 +3,8 @@
 //! The map. Arrows point at what a layer may use; a test holds them:
 //!
 //! ```text
-//! main → cli, server              cli → the public HTTP API (store inspect, export, import: storage, broker::codec)
-//! server → everything below
+//! main → cli                      cli → the public HTTP API, config, server (start, control socket, keys), storage (inspect)
+//! server → everything below       config → domain, telemetry
 //! api/x → broker, auth, domain (types), telemetry          api/x never → api/y
 //! delivery → broker, domain, telemetry
 //! broker → domain, storage (trait), validation, clock, telemetry
@@ -15,6 +15,7 @@
 //! - [`domain`] is pure: what a topic, a subscription, a lease mean. Deterministic, no I/O, `now` is an argument.
 //! - [`storage`] keeps bytes under offsets and bytes under keys, with compare-and-append and compare-and-set.
 //! - [`broker`] drives the domain over a store: the operations that every dialect translates to.
+//! - [`server`] puts the parts together from a [`config`], and takes them apart again; [`cli`] is how people reach it.
 //! - [`api`] holds the dialects: parse, one broker call, render.
 #![forbid(unsafe_code)]
 

@@ -85,6 +85,20 @@ fn messages_go_through_the_command_line_from_arguments_files_and_lines() {
 }
 
 #[test]
+fn the_readmes_tour_works_as_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path(), &[]);
+    let tour = include_str!("../README.md").split("```sh").find(|block| block.contains("topic create")).unwrap();
+    let tour = tour.split("```").next().unwrap().replace("target/release/angelia", PROGRAM);
+    let output = shell(folder.path(), &format!("export ANGELIA_URL={}\nset -e\n{tour}", service.url("ams")));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("site=a  hello") && said.contains("published 1000 messages"), "{said}");
+    let offsets = json(&service.run(&["subscription", "offsets", "site-a", "--json"]));
+    assert_eq!(offsets, serde_json::json!({ "max": 1001, "min": 0, "current": 0 }));
+}
+
+#[test]
 fn a_follower_gets_what_is_published_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(folder.path(), &[]);
@@ -184,6 +198,36 @@ fn a_waiting_pull_does_not_hold_up_the_stop() {
 }
 
 #[test]
+fn a_second_signal_ends_the_waiting_for_a_slow_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::start(folder.path(), &[]);
+    let token = service.run(&["token", "show"]);
+    let mut slow = service.connect("ams");
+    let head = format!("Host: x\r\nx-api-key: {}\r\nContent-Length: 100", token.trim());
+    slow.write_all(format!("POST /v1/projects/demo/topics/events:publish HTTP/1.1\r\n{head}\r\n\r\n{{").as_bytes())
+        .unwrap();
+    // Whether the request has begun shows nowhere; an answer to a later one says that its bytes were seen.
+    assert_eq!(service.get("ams", "/v1/status").0, 200);
+    service.signal(rustix::process::Signal::TERM);
+    service.wait_for_log("stopping");
+    service::wait_until("readiness to end", || service.get("ops", "/readyz").1 == "draining\n");
+    service.signal(rustix::process::Signal::TERM);
+    assert_eq!(service.wait().code(), Some(1));
+    assert!(service.log().contains("stopped at once by a second signal"));
+    drop(slow);
+    Service::start(folder.path(), &["serve"]).run(&["topic", "show", "events"]);
+}
+
+#[test]
+fn a_missing_certificate_is_told_before_the_store_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["--set", "tls.cert_file=cert.pem", "--set", "tls.key_file=key.pem"];
+    let log = Service::try_start(folder.path(), &[&["serve"][..], &files].concat()).unwrap_err();
+    assert!(log.contains("cannot read cert.pem"), "{log}");
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
 fn what_is_wrong_with_a_configuration_is_told_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let check = |arguments: &[&str]| {
@@ -202,6 +246,9 @@ fn what_is_wrong_with_a_configuration_is_told_in_one_line() {
     let (code, text) = check(&["--config", "missing.toml"]);
     assert_eq!(code, 2);
     assert!(text.contains("missing.toml"), "{text}");
+    let (code, text) = check(&["--set", "tls.cert_file=cert.pem", "--set", "tls.key_file=key.pem"]);
+    assert_eq!((code, text.lines().count()), (2, 1), "{text}");
+    assert!(text.contains("tls.cert_file: cannot read cert.pem"), "{text}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a check makes nothing");
     let (_, defaults) = check(&["--defaults"]);
     std::fs::write(folder.path().join("all.toml"), defaults).unwrap();

@@ -6,6 +6,7 @@ use crate::domain::message::Attributes;
 use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::{Name, ProjectId, Result};
+use crate::storage::Store;
 use crate::storage::faulty::FaultyStore;
 use crate::storage::memory::MemoryStore;
 use crate::telemetry::metrics::Metrics;
@@ -29,7 +30,12 @@ impl Fixture {
 
     /// With a seed for the faults, and options.
     pub(super) async fn with(seed: u64, options: Options) -> Self {
-        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), seed));
+        Self::over(Arc::new(MemoryStore::new()), seed, options).await
+    }
+
+    /// Over another engine than memory.
+    pub(super) async fn over(engine: Arc<dyn Store>, seed: u64, options: Options) -> Self {
+        let store = Arc::new(FaultyStore::new(engine, seed));
         let clock = Clock::manual(START);
         tokio::spawn(go_on(clock.clone()));
         let broker = start(&store, &clock, options).await;

@@ -78,19 +78,23 @@ async fn produce(broker: &Broker, topic: &Topic, who: u64, dice: &mut Dice, hist
         let texts: Vec<String> = (0..=dice.roll(3)).map(|part| format!("{who}-{n}-{part}")).collect();
         let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
         let outcome = publish(broker, topic, &borrowed).await;
-        let mut history = history.lock();
         match outcome {
-            Ok(receipt) => history.published.push((texts, Some(receipt.first.0))),
-            Err(Error::OutcomeUnknown(_)) => history.published.push((texts, None)),
-            Err(_) => history.refused.extend(texts),
+            Ok(receipt) => history.lock().published.push((texts, Some(receipt.first.0))),
+            Err(Error::OutcomeUnknown(_)) => history.lock().published.push((texts, None)),
+            Err(_) => history.lock().refused.extend(texts),
         }
-        drop(history);
         sleep(Duration::from_millis(dice.roll(60))).await;
     }
 }
 
 /// Leases, then acknowledges, gives back, or forgets; until all is acknowledged.
-async fn consume(broker: &Broker, subscription: &Subscription, dice: &mut Dice, history: &Mutex<History>, over: &Mutex<bool>) {
+async fn consume(
+    broker: &Broker,
+    subscription: &Subscription,
+    dice: &mut Dice,
+    history: &Mutex<History>,
+    over: &Mutex<bool>,
+) {
     while !*over.lock() {
         let began = moment();
         let messages_max = 1 + dice.roll(4) as u32;
@@ -124,7 +128,13 @@ async fn consume(broker: &Broker, subscription: &Subscription, dice: &mut Dice, 
     }
 }
 
-async fn follow(broker: &Broker, subscription: &Subscription, dice: &mut Dice, history: &Mutex<History>, over: &Mutex<bool>) {
+async fn follow(
+    broker: &Broker,
+    subscription: &Subscription,
+    dice: &mut Dice,
+    history: &Mutex<History>,
+    over: &Mutex<bool>,
+) {
     while !*over.lock() {
         let began = moment();
         let request = PullRequest { messages_max: 1 + dice.roll(6) as u32, ..PullRequest::default() };
@@ -168,7 +178,8 @@ async fn run(seed: u64) {
         sleep(LEASE).await;
         fixture.store.heal();
         // Forgotten leases run out and are consumed before the end is called.
-        while brokers[0].progress(&work).await.unwrap().backlog + brokers[1].progress(&line).await.unwrap().backlog > 0 {
+        while brokers[0].progress(&work).await.unwrap().backlog + brokers[1].progress(&line).await.unwrap().backlog > 0
+        {
             sleep(Duration::from_millis(100)).await;
         }
         *over.lock() = true;
@@ -223,10 +234,18 @@ fn check_windows(history: &History, next: u64) {
     let delivered: BTreeSet<u64> = history.windows.iter().flat_map(|window| window.offsets.iter().copied()).collect();
     assert!(delivered.iter().copied().eq(0..next), "every message is delivered");
     for window in &history.windows {
-        assert!(window.offsets.windows(2).all(|pair| pair[0] + 1 == pair[1]), "order is offset order: {:?}", window.offsets);
-        let acknowledged = history.through.iter().filter(|(_, at)| *at <= window.began).map(|(through, _)| *through).max();
+        assert!(
+            window.offsets.windows(2).all(|pair| pair[0] + 1 == pair[1]),
+            "order is offset order: {:?}",
+            window.offsets
+        );
+        let acknowledged =
+            history.through.iter().filter(|(_, at)| *at <= window.began).map(|(through, _)| *through).max();
         let first = window.offsets.first();
-        assert!(first.is_none_or(|first| acknowledged.is_none_or(|through| *first > through)), "{first:?} comes after {acknowledged:?}");
+        assert!(
+            first.is_none_or(|first| acknowledged.is_none_or(|through| *first > through)),
+            "{first:?} comes after {acknowledged:?}"
+        );
     }
 }
 

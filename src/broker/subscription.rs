@@ -116,7 +116,9 @@ impl Broker {
                 actor.start_dead_letters(self);
             }
             let (false, Some(topic)) = (grants.is_empty(), topic) else { break };
-            let deliveries = deliver::read(self, &topic, &grants).await?;
+            let mut granted = deliver::Granted { broker: self, actor: &actor, grants };
+            let deliveries = deliver::read(self, &topic, &granted.grants).await?;
+            granted.grants.clear();
             if !deliveries.is_empty() {
                 return Ok(deliveries);
             }
@@ -188,7 +190,7 @@ impl Broker {
             })
             .await?;
         let oldest_at = match topic {
-            Some(topic) if progress.backlog > 0 => deliver::stored_at(self, &topic, progress.floor).await?,
+            Some(topic) if progress.backlog > 0 => topic.stored_at(self, progress.floor).await?,
             _ => None,
         };
         Ok(Progress { oldest_at, ..progress })

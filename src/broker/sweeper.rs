@@ -160,7 +160,9 @@ impl Sweeper {
             let thing = &*stored.record.thing;
             self.logs.extend(thing.log());
             if stored.record.standing != Standing::Deleting {
-                for name in [Some(thing.name()), stored.record.claim.as_ref()].into_iter().flatten() {
+                for name in
+                    [Some(thing.name()), stored.record.claim.as_ref().map(|claim| &claim.name)].into_iter().flatten()
+                {
                     let spoken_of = self.name_hash::<T>(thing.scope(), name, thing.id());
                     self.spoken_of.insert(spoken_of);
                 }
@@ -247,7 +249,7 @@ async fn settle_truth<T: Entity>(broker: &Broker, stored: &Stored<Truth<T>>) -> 
         return broker.finish(thing).await;
     }
     match &stored.record.claim {
-        Some(name) => broker.give_up::<T>(thing.scope(), name, thing.id()).await,
+        Some(claim) => broker.give_up::<T>(thing.scope(), &claim.name, thing.id()).await,
         None => Ok(()),
     }
 }

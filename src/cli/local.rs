@@ -20,6 +20,8 @@ pub(super) fn check_config(sources: &Sources, print_schema: bool, defaults: bool
         return out.bytes(DEFAULTS.as_bytes(), b"");
     }
     let config = Config::load(sources)?;
+    server::check_certificate(&config).map_err(|error| Failure::Usage(format!("tls.cert_file: {error}")))?;
+    let service_token = if config.service_token()?.is_some() { "set" } else { "none" };
     let certificate = if config.tls.cert_file.is_empty() {
         config.own_certificate().map_or_else(
             || "made at start, kept in memory".to_owned(),
@@ -37,6 +39,7 @@ pub(super) fn check_config(sources: &Sources, print_schema: bool, defaults: bool
         ("certificate", certificate),
         ("metrics, health", config.listen.ops.clone()),
         ("key file", key),
+        ("service token", service_token.to_owned()),
         ("log", format!("{} as {}", config.log.level, config.log.format)),
     ];
     let mut text = "the configuration is valid".to_owned();

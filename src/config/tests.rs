@@ -84,7 +84,6 @@ fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
         (&["limits.publish_bytes=2048"], "limits.message_bytes"),
         (&["limits.body_bytes=1000000"], "set at least 11184808"),
         (&["ams.service_token=a", "ams.service_token_file=b"], "keep the file"),
-        (&["ams.service_token_file=/nowhere/token"], "cannot read /nowhere/token"),
         (&["nonsense"], "write it as section.key=value"),
     ] {
         let message = refused(set);
@@ -100,8 +99,22 @@ fn a_secret_comes_from_its_file_and_is_never_printed() {
     std::fs::write(&file, "  s3cret\n").unwrap();
     let set = format!("ams.service_token_file={}", file.display());
     let config = Config::load(&sources(None, &[], &[&set])).unwrap();
-    assert_eq!(config.ams.service_token.reveal(), "s3cret");
+    assert_eq!(config.service_token().unwrap().unwrap().reveal(), "s3cret");
+    std::fs::write(&file, "\n").unwrap();
+    assert!(config.service_token().unwrap_err().to_string().contains("is empty"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(config.service_token().unwrap_err().to_string().contains("cannot read"));
+    let config = Config::load(&sources(None, &[], &["ams.service_token=s3cret"])).unwrap();
+    assert_eq!(config.service_token().unwrap().unwrap().reveal(), "s3cret");
     assert!(!format!("{config:?}").contains("s3cret"));
+    assert!(Config::load(&Sources::default()).unwrap().service_token().unwrap().is_none());
+}
+
+#[test]
+fn the_example_of_a_deployment_is_valid() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example.toml");
+    let config = Config::load(&sources(Some(&file), &[], &[])).unwrap();
+    assert_eq!(config.listen.ams, "off");
 }
 
 #[test]

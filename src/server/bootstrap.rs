@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(super) async fn administrator(config: &Config, auth: &Auth, mode: Mode) -> Result<Option<Token>, String> {
     let failed = |error: Error| format!("cannot make the administrator: {error}");
     let everybody = auth.users(PageRequest { size: Some(1), from: None }, &|_| true).await.map_err(failed)?;
-    let service_token = !config.ams.service_token.reveal().is_empty();
+    let service_token = config.service_token().map_err(|error| error.to_string())?.is_some();
     if everybody.total > 0 || (service_token && mode == Mode::Serve) {
         return Ok(None);
     }

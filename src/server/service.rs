@@ -37,13 +37,16 @@ struct Front {
 }
 
 impl Service {
+    /// Starts everything in the order that the module `server` gives.
     pub(super) async fn start(config: &Config, sockets: Sockets, mode: Mode) -> Result<Self, String> {
         let clock = Clock::System;
         let addresses = sockets.addresses();
         let metrics = Arc::new(Metrics::new().map_err(|error| format!("cannot make the metrics: {error}"))?);
         let ops = Arc::new(Ops::new(Arc::clone(&metrics)));
-        let Sockets { ams, ams_tls, ops: ops_socket } = sockets;
-        let ops_listener = ops_socket.map(|socket| listeners::serve_ops(socket, &ops)).transpose()?;
+        let ops_listener = sockets.ops.map(|socket| listeners::serve_ops(socket, &ops)).transpose()?;
+        let options = ams_options(config)?;
+        let certificate = sockets.ams_tls.as_ref().map(|_| Certificate::open(config, &clock)).transpose()?;
+
         let foundation = Foundation::open(config, &clock, &metrics).await?;
         ops.attach(Arc::new(Gauges::new(Arc::clone(&metrics), &foundation)));
         let front = async {
@@ -51,16 +54,13 @@ impl Service {
             if mode == Mode::Quickstart {
                 bootstrap::demonstration(&foundation.broker).await?;
             }
-            let certificate = ams_tls.as_ref().map(|_| Certificate::open(config, &clock)).transpose()?;
             let Foundation { engine, broker, auth } = &foundation;
-            let ams_of = Ams::new(broker.clone(), auth.clone(), metrics, ams_options(config));
-            let service = Arc::new(ams_of);
-            let tls = ams_tls.zip(certificate.as_ref().map(Certificate::server_config));
-            let listener = listeners::serve_ams(ams, tls, &service, &config.limits)?;
-            let control = serve_control(engine)?;
+            let ams = Arc::new(Ams::new(broker.clone(), auth.clone(), metrics, options));
+            let tls = sockets.ams_tls.zip(certificate.as_ref().map(Certificate::server_config));
+            let listener = listeners::serve_ams(sockets.ams, tls, &ams, &config.limits)?;
+            let front = Front { certificate, ams, listener, control: serve_control(engine) };
             ops.set_phase(Phase::Ready);
             tracing::info!(store = %config.store.url, "{}", addresses.line());
-            let front = Front { certificate, ams: service, listener, control };
             front.greet(config, addresses, mode, &foundation, admin.as_ref()).await?;
             Ok(front)
         };
@@ -77,9 +77,10 @@ impl Service {
     /// Takes over what may change while running; on a mistake everything stays as it is.
     pub(super) fn reload(&self, sources: &Sources, level: &Level) {
         let taken = Config::load(sources).map_err(|error| error.to_string()).and_then(|config| {
+            let options = ams_options(&config)?;
             self.front.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())?;
             level.set(&config.log.level)?;
-            self.front.ams.set_options(ams_options(&config));
+            self.front.ams.set_options(options);
             Ok(())
         });
         match taken {
@@ -129,23 +130,23 @@ impl Front {
 }
 
 /// How the configuration shapes the AMS dialect.
-fn ams_options(config: &Config) -> AmsOptions {
-    let service_token = config.ams.service_token.reveal();
-    AmsOptions {
+fn ams_options(config: &Config) -> Result<AmsOptions, String> {
+    let service_token = config.service_token().map_err(|error| error.to_string())?;
+    Ok(AmsOptions {
         auth_option: AuthOption::parse(&config.ams.auth_option).unwrap_or_default(),
         per_resource_auth: config.ams.per_resource_auth,
-        service_token: (!service_token.is_empty()).then(|| Token::new(service_token)),
+        service_token: service_token.map(|token| Token::new(token.reveal())),
         message_bytes_max: config.limits.message_bytes,
         body_bytes_max: config.limits.body_bytes,
         body_time_max: Duration::from_secs(config.limits.body_seconds),
         proxy_hostname: config.ams.proxy_hostname.clone(),
         ..AmsOptions::default()
-    }
+    })
 }
 
-/// The control socket of a store on disk.
-fn serve_control(engine: &Arc<Engine>) -> Result<Option<Control>, String> {
-    let Some(folder) = engine.folder() else { return Ok(None) };
+/// The control socket of a store on disk. Without it the service serves as well.
+fn serve_control(engine: &Arc<Engine>) -> Option<Control> {
+    let folder = engine.folder()?;
     let at_work = Arc::clone(engine);
     let work = move |Request::Backup { folder }| {
         let engine = Arc::clone(&at_work);
@@ -156,6 +157,9 @@ fn serve_control(engine: &Arc<Engine>) -> Result<Option<Control>, String> {
             }
         }
     };
-    let control = Control::serve(folder, work);
-    control.map(Some).map_err(|error| format!("cannot make the control socket in {}: {error}", folder.display()))
+    Control::serve(folder, work)
+        .inspect_err(|error| {
+            tracing::warn!(folder = %folder.display(), %error, "no control socket: backups need a stop");
+        })
+        .ok()
 }

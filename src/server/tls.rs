@@ -77,6 +77,14 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
+/// Checks that configured files hold a certificate and its key.
+pub(crate) fn check(config: &Config) -> Result<(), String> {
+    if config.tls.cert_file.is_empty() {
+        return Ok(());
+    }
+    load(&(PathBuf::from(&config.tls.cert_file), PathBuf::from(&config.tls.key_file))).map(drop)
+}
+
 fn load((chain, key): &(PathBuf, PathBuf)) -> Result<CertifiedKey, String> {
     let read = |path: &Path| std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
     certified(&read(chain)?, &read(key)?)

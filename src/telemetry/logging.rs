@@ -27,8 +27,10 @@ pub fn filter(text: &str) -> Result<EnvFilter, String> {
     if let Some(wrong) = text.split(',').find(|part| !part.contains('=') && !words.contains(&part.trim())) {
         return Err(format!("`{}` is no level (error, warn, info, debug, trace)", wrong.trim()));
     }
-    // The HTTP server tells of its threads; nobody asked. A directive of the text itself wins.
-    EnvFilter::try_new(format!("actix_server=warn,{text}")).map_err(|error: ParseError| error.to_string())
+    // The HTTP server tells of its threads, and counts every client's bad bytes as an error; nobody asked. A directive of
+    // the text itself wins.
+    EnvFilter::try_new(format!("actix_server=warn,actix_http=off,{text}"))
+        .map_err(|error: ParseError| error.to_string())
 }
 
 /// Changes the filter of the running process.

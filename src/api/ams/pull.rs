@@ -5,7 +5,7 @@ use super::error::{Failure, Refusal};
 use super::payload;
 use super::render::{self, Indent, Json};
 use super::request::{Answer, Call};
-use crate::api::connection;
+use crate::api::client_gone;
 use crate::broker::{Delivery, PullRequest, SubscriptionChange};
 use crate::domain::message::Published;
 use crate::domain::subscription::{AckMode, HolderId, Settings, Subscription, Targets};
@@ -28,7 +28,7 @@ pub(crate) async fn pull(call: &Call<'_>) -> Answer {
     let deliveries = if body.wait {
         tokio::select! {
             deliveries = pull => deliveries?,
-            () = connection::closed(call.request) => Vec::new(),
+            () = client_gone(call.request) => Vec::new(),
         }
     } else {
         pull.await?

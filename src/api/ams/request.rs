@@ -5,13 +5,15 @@ use super::paths::{Match, Operation, RequestPath, Route, Variables};
 use super::principal::{self, Principal};
 use super::query::Query;
 use super::{Ams, cors, members, offsets, projects, publish, pull, status, subscriptions, topics, users};
+use crate::api::hang_up;
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
 use crate::domain::{Name, ProjectId};
 use crate::telemetry::logging::redact;
-use actix_web::http::StatusCode;
+
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
@@ -22,7 +24,7 @@ use tracing::Instrument;
 /// The header that carries the request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest time to read on what a refused client still sends.
-const DISCARD_TIME: Duration = Duration::from_secs(10);
+const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// What a handler answers: the body of a 200, or why not.
 pub(crate) type Answer = Result<Vec<u8>, Refusal>;
@@ -48,10 +50,12 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
     let operation = if let Match::Route(_, route, _) = &found { route.name } else { "none" };
     let span = tracing::info_span!("request", dialect = "ams", request_id = %id, operation);
     let mut answer = async {
-        let answer = respond(ams, &request, found, &mut payload).await;
-        if answer.status() != StatusCode::REQUEST_TIMEOUT {
-            let bytes_max = ams.options().body_bytes_max;
-            discard(&mut payload, bytes_max).await;
+        let mut answer = respond(ams, &request, found, &mut payload).await;
+        // Who sent too slowly is not waited for again.
+        let bytes_max = if answer.status() == StatusCode::REQUEST_TIMEOUT { 0 } else { ams.options().body_bytes_max };
+        if !discard(&mut payload, bytes_max).await {
+            answer.head_mut().set_connection_type(ConnectionType::Close);
+            hang_up(&request);
         }
         let target = || request.uri().path_and_query().map_or("", |target| target.as_str());
         tracing::debug!(method = %request.method(), target = %redact(target()), status = answer.status().as_u16(), "answered");
@@ -212,19 +216,21 @@ async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result
     tokio::time::timeout(time_max, read).await.map_err(late)?
 }
 
-/// Reads on what a refused client still sends: a connection closed before that may lose him the answer.
-async fn discard(payload: &mut Payload, bytes_max: usize) {
+/// Reads on what a refused client still sends, within bounds: a connection closed before that may lose him the answer. Whether the body
+/// came to its end.
+async fn discard(payload: &mut Payload, bytes_max: usize) -> bool {
     let mut left = bytes_max;
     let read = async {
         while let Some(Ok(chunk)) = payload.next().await {
             match left.checked_sub(chunk.len()) {
                 Some(rest) => left = rest,
-                None => break,
+                None => return false,
             }
         }
+        true
     };
-    // What is left after that costs the client his connection.
-    let _ = tokio::time::timeout(DISCARD_TIME, read).await;
+    let time = if bytes_max == 0 { Duration::ZERO } else { DISCARD_TIME };
+    tokio::time::timeout(time, read).await.unwrap_or(false)
 }
 
 impl Call<'_> {

@@ -73,10 +73,10 @@ pub(crate) async fn show(call: &Call<'_>) -> Answer {
 pub(crate) async fn create(call: &Call<'_>) -> Answer {
     let invalid = || Failure::arguments("Subscription");
     let body = SubscriptionBody::decode(&call.body).map_err(|_| invalid())?;
-    // Above 600 is accepted here, below 0 is not (quirk 23).
-    let ack_deadline = match u64::try_from(body.ack_deadline_seconds).map_err(|_| invalid())? {
+    // Above 600 is accepted here, below 0 is not (quirk 23); what 32 bits do not hold could not be kept.
+    let ack_deadline = match u32::try_from(body.ack_deadline_seconds).map_err(|_| invalid())? {
         0 => limits::ACK_DEADLINE_DEFAULT,
-        seconds => Duration::from_secs(seconds),
+        seconds => Duration::from_secs(u64::from(seconds)),
     };
     let mode = match body.ack_mode.as_deref() {
         None | Some("" | "cumulative") => AckMode::Cumulative,

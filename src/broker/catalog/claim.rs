@@ -2,7 +2,7 @@
 //!
 //! The truth under an identity decides; the hint under a name only says where to look. A name is taken in three steps, each one
 //! compare-and-set: the truth says which name it is about to take, the hint is made to name the truth (also when it does
-//! already), the truth takes the name if it still says so. Whoever wants a name that a hint gives to somebody reads that
+//! already), the truth takes the name if it still says so, for the same attempt. Whoever wants a name that a hint gives to somebody reads that
 //! somebody's truth after the hint: if it is neither called so nor about to be, the hint is replaced; if it is only about to be,
 //! it gets a moment, then its claim is struck out, and its third step fails. So of two that take one name, the one whose hint
 //! was written first is either found to hold the name or stopped: never do both succeed, whatever stops or stalls in between.
@@ -97,7 +97,7 @@ impl Broker {
             match truth.standing {
                 Standing::Deleting => Some(Answer::Yields),
                 Standing::Live if called_so => Some(Answer::Holds),
-                Standing::Live if truth.claim.as_ref() != Some(name) => Some(Answer::Yields),
+                Standing::Live if !truth.claims(name) => Some(Answer::Yields),
                 Standing::Claiming if !called_so => Some(Answer::NeverHeld),
                 Standing::Live | Standing::Claiming => None,
             }
@@ -140,7 +140,7 @@ impl Broker {
             // Read after the hint: a claim made later writes the hint again, and this change of it fails.
             if let Some(truth) = self.documents().fetch(&T::key_of(scope, id)).await? {
                 let truth = truth.record;
-                let wanted = truth.thing.name() == name || truth.claim.as_ref() == Some(name);
+                let wanted = truth.thing.name() == name || truth.claims(name);
                 if truth.standing != Standing::Deleting && wanted {
                     return Ok(());
                 }

@@ -8,12 +8,13 @@ use super::Broker;
 use super::claim::struck_out;
 use super::entity::Entity;
 use super::page::{Page, PageRequest};
-use crate::broker::codec::document::{Standing, TokenHash, Truth};
+use crate::broker::codec::document::{Claim, Standing, TokenHash, Truth};
 use crate::broker::documents::{Stored, failed};
 use crate::domain::project::Project;
 use crate::domain::{Error, Name, ProjectId, Resource, Result, UserId};
 use crate::storage::{LogId, Offset, Order, StoreError};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// How often a call of the store that may be repeated is, when its outcome is unknown.
 const REPEATS: usize = 8;
@@ -75,10 +76,12 @@ impl Broker {
         }
     }
 
-    /// Changes a thing. A new name is taken before the change is made and the old one given up after it.
+    /// Changes a thing; `change` sets the new name too. A new name is taken before the change is made and the old one given up
+    /// after it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::AlreadyExists`] when the name is another's; what `change` answers.
+    /// [`Error::NotFound`]; [`Error::AlreadyExists`] when the name is another's; [`Error::Changed`] when somebody else renames it
+    /// meanwhile; what `change` answers.
     pub(crate) async fn alter<T: Entity>(
         &self,
         scope: ProjectId,
@@ -87,46 +90,64 @@ impl Broker {
         change: impl Fn(&mut T) -> Result<()> + Send + Sync,
     ) -> Result<Arc<T>> {
         let key = T::key_of(scope, id);
-        let altered = |truth: &Truth<T>| {
-            let mut thing = T::clone(standing_live(truth)?);
-            change(&mut thing)?;
-            Ok::<T, Error>(thing)
-        };
-        let old = self.live_now::<T>(&key).await?;
-        let Some(name) = new_name.filter(|name| *name != old.name()) else {
-            let truth =
-                self.documents().update(&key, |truth| Ok(Truth { thing: Arc::new(altered(truth)?), ..truth.clone() }));
-            return Ok(truth.await?.ok_or(Error::NotFound(T::RESOURCE))?.thing.clone());
-        };
+        let present = self.live_now::<T>(&key).await?;
+        if let Some(name) = new_name.filter(|name| *name != present.name()) {
+            return self.rename(scope, id, name, change).await;
+        }
+        let altered = self.documents().update(&key, |truth| {
+            let thing = changed(truth, &change)?;
+            let same_name = thing.name() == truth.thing.name();
+            if same_name { Ok(Truth { thing: Arc::new(thing), ..truth.clone() }) } else { Err(Error::Changed) }
+        });
+        Ok(altered.await?.ok_or(Error::NotFound(T::RESOURCE))?.thing.clone())
+    }
+
+    async fn rename<T: Entity>(
+        &self,
+        scope: ProjectId,
+        id: u128,
+        name: &Name,
+        change: impl Fn(&mut T) -> Result<()> + Send + Sync,
+    ) -> Result<Arc<T>> {
         if self.find_now::<T>(scope, name).await?.is_some_and(|other| other.id() != id) {
             return Err(Error::AlreadyExists(T::RESOURCE));
         }
+        let key = T::key_of(scope, id);
+        let claim = Claim { name: name.clone(), ticket: Uuid::new_v4().as_u128() };
         let claiming = self.documents().update(&key, |truth: &Truth<T>| {
-            altered(truth)?;
-            Ok(Truth { claim: Some(name.clone()), ..truth.clone() })
+            changed(truth, &change)?;
+            Ok(Truth { claim: Some(claim.clone()), ..truth.clone() })
         });
         claiming.await?.ok_or(Error::NotFound(T::RESOURCE))?;
-        let taken = async {
+        let mut former = name.clone();
+        let renamed = async {
             self.claim::<T>(scope, name, id).await?;
             let renamed = self.documents().update(&key, |truth| {
-                let thing = altered(truth)?;
-                let mine = truth.claim.as_ref() == Some(name) || truth.thing.name() == name;
-                if mine { Ok(Truth { claim: None, thing: Arc::new(thing), ..*truth }) } else { Err(Error::Changed) }
+                let thing = changed(truth, &change)?;
+                if truth.claim.as_ref() == Some(&claim) {
+                    former = truth.thing.name().clone();
+                    Ok(Truth { claim: None, thing: Arc::new(thing), ..*truth })
+                } else if truth.thing.name() == name {
+                    // Its own earlier work, or somebody else's who wanted the same.
+                    Ok(Truth { thing: Arc::new(thing), ..truth.clone() })
+                } else {
+                    Err(Error::Changed)
+                }
             });
             Ok(renamed.await?.ok_or(Error::NotFound(T::RESOURCE))?.thing.clone())
         };
-        let taken: Result<Arc<T>> = taken.await;
-        let given_up = if taken.is_ok() { old.name() } else { name };
-        if let Err(error) = self.unclaim::<T>(&key, name, taken.is_ok(), given_up).await {
+        let renamed: Result<Arc<T>> = renamed.await;
+        let unused = if renamed.is_ok() { &former } else { name };
+        if let Err(error) = self.unclaim::<T>(&key, &claim, unused).await {
             tracing::warn!(resource = %T::RESOURCE, %error, "a name that is not used is left to the sweeper");
         }
-        taken
+        renamed
     }
 
-    /// After a rename: gives up the name that is not used, and strikes out the claim if it did not come to anything.
-    async fn unclaim<T: Entity>(&self, key: &T::Key, claimed: &Name, taken: bool, unused: &Name) -> Result<()> {
+    /// After a rename, whatever came of it: strikes its claim out if that still stands, and gives up the name that is not used.
+    async fn unclaim<T: Entity>(&self, key: &T::Key, claim: &Claim, unused: &Name) -> Result<()> {
         let Some(Stored { version, record, .. }) = self.documents().fetch(key).await? else { return Ok(()) };
-        if !taken && record.claim.as_ref() == Some(claimed) {
+        if record.claim.as_ref() == Some(claim) {
             self.documents().put(key, &struck_out(&record), version).await?;
         }
         self.give_up::<T>(record.thing.scope(), unused, record.thing.id()).await
@@ -169,8 +190,8 @@ impl Broker {
         }
         self.give_up::<T>(thing.scope(), thing.name(), thing.id()).await?;
         let Some(stored) = self.documents().fetch(&thing.key()).await? else { return Ok(()) };
-        if let Some(name) = &stored.record.claim {
-            self.give_up::<T>(thing.scope(), name, thing.id()).await?;
+        if let Some(claim) = &stored.record.claim {
+            self.give_up::<T>(thing.scope(), &claim.name, thing.id()).await?;
         }
         if stored.record.standing == Standing::Deleting {
             self.documents().delete(&thing.key(), stored.version).await?;
@@ -262,6 +283,13 @@ impl Broker {
         }
         outcome.map_err(failed)
     }
+}
+
+/// The thing as a change leaves it.
+fn changed<T: Entity>(truth: &Truth<T>, change: impl Fn(&mut T) -> Result<()>) -> Result<T> {
+    let mut thing = T::clone(standing_live(truth)?);
+    change(&mut thing)?;
+    Ok(thing)
 }
 
 /// The thing, if it exists.

@@ -58,7 +58,8 @@ pub(super) enum Ask {
 }
 
 /// What is done with a state when it is seen.
-pub(super) struct Look(pub(super) Box<dyn FnOnce(Result<Seen<'_>>) + Send + Sync>);
+pub(super) struct Look(pub(super) LookFn);
+type LookFn = Box<dyn FnOnce(Result<Seen<'_>>) + Send + Sync>;
 
 impl std::fmt::Debug for Look {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

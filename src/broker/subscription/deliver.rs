@@ -4,7 +4,7 @@ use super::actor::SubscriptionActor;
 use super::{Broker, Delivery, Grant};
 use crate::broker::codec::message::MessageBatch;
 use crate::broker::topic::{Found, TopicActor};
-use crate::domain::{Error, Offset, Result, Timestamp};
+use crate::domain::{Error, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::SemaphorePermit;
@@ -36,11 +36,16 @@ pub(super) async fn read(broker: &Broker, topic: &TopicActor, grants: &[Grant]) 
     Ok(deliveries)
 }
 
-/// When the message at an offset was stored; none when it is gone.
-pub(super) async fn stored_at(broker: &Broker, topic: &TopicActor, at: Offset) -> Result<Option<Timestamp>> {
-    match topic.read(broker, at..at.plus(1)).await? {
-        Found::Batches(batches) => Ok(batches.first().map(|batch| batch.at)),
-        Found::Trimmed(_) | Found::Closed => Ok(None),
+/// What was granted and not handed over yet: goes back when the pull fails or its caller leaves.
+pub(super) struct Granted<'a> {
+    pub(super) broker: &'a Broker,
+    pub(super) actor: &'a Arc<SubscriptionActor>,
+    pub(super) grants: Vec<Grant>,
+}
+
+impl Drop for Granted<'_> {
+    fn drop(&mut self) {
+        self.actor.give_back(self.broker, &self.grants);
     }
 }
 

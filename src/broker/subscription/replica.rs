@@ -36,17 +36,18 @@ impl Replica {
     /// # Errors
     /// [`Error::NotFound`] when the log is gone, [`Error::Damaged`] when it makes no sense.
     pub(super) async fn load(broker: &Broker, log: LogId) -> Result<Self> {
-        let mut start = Offset(0);
-        if let Some(tail) = read(broker, log, Position::Tail).await?.ok().and_then(|batches| batches.into_iter().next())
-        {
-            start = Record::decode(&tail.payload)?.newest_snapshot.unwrap_or_default();
-        }
+        let mut kept = Offset(0);
         for _ in 0..LOADS_MAX {
+            let tail = read(broker, log, Position::Tail).await?.ok().and_then(|batches| batches.into_iter().next());
+            // Whatever is appended from here on is caught up with, as always.
+            let end = tail.as_ref().map_or(Offset(0), |batch| Offset(batch.next().0));
+            let newest = tail.map(|batch| Record::decode(&batch.payload)).transpose()?;
+            // Whoever trimmed a log did it up to a complete snapshot.
+            let start = newest.and_then(|record| record.newest_snapshot).unwrap_or_default().max(kept);
             let mut replay = Replay { start, next: start, ..Replay::default() };
-            match replay.read_to_end(broker, log).await? {
+            match replay.read_to(end, broker, log).await? {
                 None => return replay.finish(log),
-                // Whoever trimmed a log did it up to a complete snapshot.
-                Some(first) => start = first,
+                Some(first) => kept = first,
             }
         }
         Err(Error::Overloaded("changes of one subscription"))
@@ -176,16 +177,16 @@ struct Replay {
 }
 
 impl Replay {
-    /// Reads on to the log's end; answers the first kept offset when the way there is trimmed.
-    async fn read_to_end(&mut self, broker: &Broker, log: LogId) -> Result<Option<Offset>> {
-        loop {
+    /// Reads on to an offset; answers the first kept one when the way there is trimmed.
+    async fn read_to(&mut self, end: Offset, broker: &Broker, log: LogId) -> Result<Option<Offset>> {
+        while self.next < end {
             let from = Position::Offset(crate::storage::Offset(self.next.0));
             let batches = match read(broker, log, from).await? {
                 Ok(batches) => batches,
                 Err(first) => return Ok(Some(first)),
             };
             if batches.is_empty() {
-                return Ok(None);
+                return Err(Error::Damaged(format!("{log} ends at offset {}, before its end {end}", self.next)));
             }
             for batch in batches {
                 let record = Record::decode(&batch.payload)?;
@@ -203,6 +204,7 @@ impl Replay {
                 self.next = Offset(batch.next().0);
             }
         }
+        Ok(None)
     }
 
     fn finish(self, log: LogId) -> Result<Replica> {

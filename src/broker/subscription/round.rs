@@ -20,8 +20,9 @@ use std::time::Duration;
 
 /// How often a round is tried while others append to the same log.
 const ATTEMPTS_MAX: u32 = 100;
-/// Headers are loaded anew when they have become so many pieces.
+/// Headers are loaded anew when they have become so many pieces, or so many.
 const SPANS_MAX: usize = 64;
+const HEADERS_MAX: usize = 20_000;
 
 /// What one actor's task works with. Nothing in it is more than speed: all of it can be loaded again.
 #[derive(Debug, Default)]
@@ -29,7 +30,8 @@ pub(super) struct Desk {
     /// None when it is not loaded, or was ahead of the log.
     replica: Option<Replica>,
     headers: Headers,
-    spans: usize,
+    /// How many pieces they are, and how many.
+    loaded: (usize, usize),
     headers_of: Option<LogId>,
     /// When the next delayed message among the headers becomes visible.
     visible_at: Option<Timestamp>,
@@ -75,7 +77,7 @@ struct Tally {
 impl Desk {
     /// Gives back what can be had again cheaply.
     pub(super) fn relax(&mut self) {
-        (self.headers, self.spans, self.visible_at) = (Headers::default(), 0, None);
+        (self.headers, self.loaded, self.visible_at) = (Headers::default(), (0, 0), None);
     }
 
     /// How long until time alone makes a message deliverable.
@@ -92,7 +94,7 @@ impl Desk {
         for _ in 0..ATTEMPTS_MAX {
             match self.attempt(actor, broker, &about, &asks).await {
                 Ok(Some((judged, topic))) => {
-                    judged.tally.count(broker);
+                    judged.tally.count(broker, &about);
                     let outcome = self.answer(actor, broker, asks, judged, topic);
                     self.snapshot_if_due(broker).await;
                     return outcome;
@@ -228,7 +230,8 @@ impl Desk {
     fn prepare_headers(&mut self, topic: Option<&Standing>, now: Timestamp) {
         let log = topic.map(|topic| topic.actor.log());
         let late = self.visible_at.is_some_and(|at| at <= now);
-        if late || self.spans >= SPANS_MAX || self.headers_of != log {
+        let much = self.loaded.0 >= SPANS_MAX || self.loaded.1 >= HEADERS_MAX;
+        if late || much || self.headers_of != log {
             self.relax();
             self.headers_of = log;
         }
@@ -272,14 +275,17 @@ impl Desk {
         if span.count() == 0 {
             return;
         }
+        self.loaded.0 += 1;
         let visible_at = match &span {
-            Span::Each(headers) => headers.iter().map(|header| header.visible_at).filter(|at| *at > now).min(),
+            Span::Each(headers) => {
+                self.loaded.1 += headers.len();
+                headers.iter().map(|header| header.visible_at).filter(|at| *at > now).min()
+            }
             Span::Delayed { until, .. } => Some(*until),
             Span::Expired { .. } => None,
         };
         self.visible_at = self.visible_at.into_iter().chain(visible_at).min();
         self.headers.insert(at, span);
-        self.spans += 1;
     }
 
     fn answer(
@@ -407,7 +413,11 @@ impl Tally {
         }
     }
 
-    fn count(&self, broker: &Broker) {
+    fn count(&self, broker: &Broker, about: &Subscription) {
+        if self.forgotten > 0 {
+            let (subscription, project) = (&about.name, about.project);
+            tracing::warn!(%project, %subscription, messages = self.forgotten, "retention took unacknowledged messages");
+        }
         let metrics = &broker.inner.metrics;
         metrics.delivered_messages.inc_by(self.delivered);
         metrics.redelivered_messages.inc_by(self.redelivered);

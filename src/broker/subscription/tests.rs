@@ -244,6 +244,23 @@ async fn a_pull_that_is_given_up_gives_its_messages_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pull_that_cannot_read_its_messages_gives_them_back() {
+    let (fixture, _topic, subscription) = ready(Individual, 1).await;
+    let broker = &fixture.broker;
+    // Nothing is cached: headers and messages are read one after the other.
+    broker.inner.cached_bytes.store(usize::MAX / 2, std::sync::atomic::Ordering::Relaxed);
+    fixture.store.fail_next(Operation::Read, Fault::DelayRequest(Duration::ZERO));
+    fixture.store.fail_next(Operation::Read, Fault::DelayRequest(Duration::ZERO));
+    fixture.store.fail_next(Operation::Read, Fault::DelayRequest(Duration::ZERO));
+    fixture.store.fail_next(Operation::Read, Fault::Refuse);
+    assert!(matches!(pull(broker, &subscription, 1).await, Err(Error::Unavailable(_))));
+    let begin = Instant::now();
+    assert_eq!(wait(broker, &subscription, 1, 60 * SECOND).await, Ok(vec![0]));
+    assert!(begin.elapsed() < SECOND, "{:?}", begin.elapsed());
+    assert_eq!(broker.statistics(&subscription).await.unwrap().messages, 2, "granted twice");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_pulls_wait_than_may() {
     let fixture = Fixture::with(1, Options { waiting_pulls_max: 1, ..Options::default() }).await;
     let topic = fixture.topic().await;
@@ -510,4 +527,39 @@ async fn idle_actors_retire_and_come_back_with_their_state() {
     assert_eq!((alive("topic"), alive("subscription")), (0, 0));
     fixture.broker.acknowledge(&subscription, leased(&first), None).await.unwrap();
     assert_eq!(offsets(&pull(&fixture.broker, &subscription, 2).await.unwrap()), [1]);
+}
+
+/// On real threads, so without paused time.
+#[tokio::test]
+async fn on_a_full_disk_an_acknowledgement_does_not_fail_with_the_pull_beside_it() {
+    use crate::storage::segment::vfs::{CrashVfs, Faults, MemoryVfs};
+    use crate::storage::segment::{self, SegmentStore};
+    let disk = CrashVfs::over(MemoryVfs::default());
+    let small = segment::Options { segment_bytes: 256 << 10, reserve_segments: 2, ..segment::Options::default() };
+    let clock = crate::clock::Clock::default();
+    let engine = SegmentStore::open(std::path::Path::new("/store"), small, clock, Arc::new(disk.clone())).unwrap();
+    let fixture = Fixture::over(Arc::new(engine), 1, Options::default()).await;
+    let topic = fixture.topic().await;
+    let subscription = fixture.subscription(&topic, Individual).await;
+    let broker = &fixture.broker;
+    publish(broker, &topic, &["first"]).await.unwrap();
+    let held = pull(broker, &subscription, 1).await.unwrap();
+    // Time for the spares that are kept for this case.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    disk.set_faults(Faults { room: Some(disk.disk().used()), ..Faults::default() });
+    let large = "x".repeat(20_000);
+    let full = async {
+        while publish(broker, &topic, &[&large]).await.is_ok() {}
+        assert_eq!(publish(broker, &topic, &[&large]).await, Err(Error::StoreFull));
+        // Bookkeeping eats up what growth may not have.
+        while broker.seek(&subscription, Offset(0)).await.is_ok() {
+            if pull(broker, &subscription, 1).await == Err(Error::StoreFull) {
+                break;
+            }
+        }
+    };
+    drop(held);
+    tokio::time::timeout(30 * SECOND, full).await.unwrap();
+    let (pulled, purged) = tokio::join!(pull(broker, &subscription, 1), broker.purge(&subscription));
+    assert_eq!((pulled, purged), (Err(Error::StoreFull), Ok(())));
 }

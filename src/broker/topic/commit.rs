@@ -61,14 +61,14 @@ impl Queue {
         let mut group = Vec::with_capacity(if alone { 1 } else { self.waiting.len() + 1 });
         group.push(first);
         while let Some(next) = self.waiting.front() {
-            bytes += next.batch.bytes();
-            count = count.saturating_add(next.batch.count());
-            if alone || next.nonce.is_some() || bytes > bytes_max || count > BATCH_COUNT_MAX {
+            let (bytes_then, count_then) = (bytes + next.batch.bytes(), count.saturating_add(next.batch.count()));
+            if alone || next.nonce.is_some() || bytes_then > bytes_max || count_then > BATCH_COUNT_MAX {
                 break;
             }
+            (bytes, count) = (bytes_then, count_then);
             group.extend(self.waiting.pop_front());
         }
-        self.bytes = self.waiting.iter().map(|waiting| waiting.batch.bytes()).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
         Some(group)
     }
 }

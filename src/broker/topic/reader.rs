@@ -4,7 +4,7 @@
 use super::TopicActor;
 use crate::broker::Broker;
 use crate::broker::codec::message::MessageBatch;
-use crate::domain::{Offset, Result};
+use crate::domain::{Offset, Result, Timestamp};
 use crate::storage::{Position, Read, ReadLimit};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -101,6 +101,19 @@ impl TopicActor {
             }
             Read::Trimmed { first } => Ok(Found::Trimmed(Offset(first.0))),
             Read::Closed => Ok(Found::Closed),
+        }
+    }
+
+    /// When the message at an offset was stored; none when it is gone. Reads one batch at most.
+    pub(in crate::broker) async fn stored_at(&self, broker: &Broker, at: Offset) -> Result<Option<Timestamp>> {
+        let cached = self.cache.lock().get(&(at..at.plus(1))).and_then(|found| found.first().map(|batch| batch.at));
+        if cached.is_some() {
+            return Ok(cached);
+        }
+        let from = Position::Offset(crate::storage::Offset(at.0));
+        match broker.inner.read(self.log, from, ReadLimit { bytes: 0, batches: 1 }).await? {
+            Read::Batches(batches) => Ok(batches.first().map(|batch| Timestamp(batch.time.0))),
+            Read::Trimmed { .. } | Read::Closed => Ok(None),
         }
     }
 

@@ -7,7 +7,6 @@ use super::Shared;
 use super::queue::Request;
 use super::state::{Log, RunRead, State};
 use crate::storage::{LogId, Result};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -21,11 +20,11 @@ const STEP_BATCHES: usize = 512;
 /// Empties one segment, if one is worth it. Answers whether it did.
 pub(super) fn step(shared: &Arc<Shared>) -> bool {
     let room = shared.room();
-    let Some(victim) = victim(&shared.state.read(), shared.options.segment_bytes) else { return false };
-    if room.is_some_and(|room| room.left < 2 * victim.alive + shared.options.segment_bytes / 2) {
+    let Some((victim, alive)) = victim(&shared.state.read(), shared.options.segment_bytes) else { return false };
+    if room.is_some_and(|room| room.left < 2 * alive + shared.options.segment_bytes / 2) {
         return false;
     }
-    match empty(shared, victim.sequence) {
+    match empty(shared, victim) {
         Ok(copied) => copied,
         Err(error) => {
             tracing::error!(%error, "a segment cannot be emptied");
@@ -34,25 +33,11 @@ pub(super) fn step(shared: &Arc<Shared>) -> bool {
     }
 }
 
-struct Victim {
-    sequence: u64,
-    alive: u64,
-}
-
-/// The sealed segment with the least alive, if that is little.
-fn victim(state: &State, segment_bytes: u64) -> Option<Victim> {
+/// The sealed segment with the least alive, if that is little, and how much that is.
+fn victim(state: &State, segment_bytes: u64) -> Option<(u64, u64)> {
     let sealed = state.segments.iter().filter(|(sequence, segment)| **sequence != state.active && segment.runs > 0);
-    let mut victims: BTreeMap<u64, Victim> =
-        sealed.map(|(sequence, _)| (*sequence, Victim { sequence: *sequence, alive: 0 })).collect();
-    for log in state.logs.values() {
-        for run in &log.runs {
-            if let (Some(victim), Some(live)) = (victims.get_mut(&run.segment), run.clipped(log.first, log.next)) {
-                victim.alive += live.bytes;
-            }
-        }
-    }
-    let least = victims.into_values().min_by_key(|victim| victim.alive)?;
-    (least.alive * 100 < segment_bytes * ALIVE_PERCENT).then_some(least)
+    let least = sealed.map(|(sequence, segment)| (*sequence, segment.bytes)).min_by_key(|(_, alive)| *alive)?;
+    (least.1 * 100 < segment_bytes * ALIVE_PERCENT).then_some(least)
 }
 
 /// Copies all that is alive of a segment, log by log, a step at a time. Answers whether nothing is left in it.

@@ -201,7 +201,9 @@ impl State {
     /// Puts a copied batch in the place of the original, unless that has gone or moved meanwhile.
     fn relocate(&mut self, id: LogId, moved: Run) {
         let Some(log) = self.logs.get_mut(&id).filter(|log| moved.next > log.first) else { return };
-        let Some(mut at) = log.runs.partition_point(|run| run.first <= moved.first).checked_sub(1) else { return };
+        // A batch that is trimmed in part begins before its run.
+        let alive = moved.first.max(log.first);
+        let Some(mut at) = log.runs.partition_point(|run| run.first <= alive).checked_sub(1) else { return };
         let is_original = |old: &Run| old.segment != moved.segment && moved.next <= old.next;
         let Some(old) = log.runs.get(at).copied().filter(is_original) else { return };
         log.runs.remove(at);
@@ -224,6 +226,15 @@ impl State {
         for run in &dead {
             uncount(&mut self.segments, run);
         }
+        let cut = log.runs.first_mut().and_then(|run| Some((run.clipped(log.first, run.next)?, run)));
+        if let Some((kept, run)) = cut {
+            let lost = run.bytes - kept.bytes;
+            log.bytes = log.bytes.saturating_sub(lost);
+            if let Some(segment) = self.segments.get_mut(&run.segment) {
+                segment.bytes = segment.bytes.saturating_sub(lost);
+            }
+            *run = kept;
+        }
     }
 
     fn close(&mut self, id: LogId) {
@@ -240,14 +251,13 @@ impl State {
     /// oldest.
     pub(super) fn adopt(&mut self, id: LogId, found: Run) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        let mut from = found.first;
+        let mut from = found.first.max(log.first);
         let mut pieces = Vec::new();
         for run in log.runs.iter().filter(|run| run.next > found.first && run.first < found.next) {
             pieces.extend(found.clipped(from, run.first));
-            from = run.next;
+            from = from.max(run.next);
         }
-        pieces.extend(found.clipped(from, found.next));
-        pieces.retain(|piece| piece.next > log.first && piece.first < log.next);
+        pieces.extend(found.clipped(from, found.next.min(log.next)));
         for piece in pieces {
             let at = log.runs.partition_point(|run| run.first < piece.first);
             log.put_run(at, piece, self.active, &mut self.segments);
@@ -329,12 +339,11 @@ impl State {
     /// The extent of a log.
     pub(super) fn bounds(&self, id: LogId) -> Option<Bounds> {
         let log = self.logs.get(&id)?;
-        let dead = log.runs.first().map_or(0, |run| run.share(log.first.saturating_sub(run.first)));
         Some(Bounds {
             first: Offset(log.first),
             next: Offset(log.next),
             last_time: Time(log.last_time),
-            bytes: log.bytes.saturating_sub(dead),
+            bytes: log.bytes,
         })
     }
 
@@ -417,7 +426,7 @@ mod tests {
         state.adopt(ID, run(8, 20, 30));
         state.adopt(ID, run(7, 5, 10));
         state.adopt(ID, run(3, 0, 22));
-        assert_eq!(runs(&state), [(3, 0, 5), (7, 5, 10), (3, 10, 20), (8, 20, 30)]);
+        assert_eq!(runs(&state), [(3, 2, 5), (7, 5, 10), (3, 10, 20), (8, 20, 30)]);
         assert_eq!(state.missing(), None);
     }
 

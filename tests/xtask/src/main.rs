@@ -1,2 +1,60 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask ci`, `cargo xtask test`, `cargo xtask long`, `cargo xtask figures`.
+//!
+//! Owns the order of the steps and what is printed. Never holds a test itself: rules are in [`rules`], tests are cargo's and the
+//! Python suites beside this crate.
+#![allow(clippy::print_stdout, reason = "a command line tool talks on standard output")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a developer command measures real time; the product's clock is not its own"
+)]
+
+mod ci;
+mod figures;
+mod process;
+mod project;
+mod python;
+mod rules;
+mod suites;
+
+use project::Project;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  ci         format, clippy and docs without a warning, then the house rules; runs no tests
+  rules      the house rules alone
+  test       sets up what the tests need and runs all of them; the last line is `N passed, N failed`
+             test NAME…   only the parts whose name contains one of NAME
+  long       the campaigns that a change cannot wait for
+             long [--rounds N] [--seed N] [NAME…]
+  figures    builds release and prints the speed, memory and size table
+             figures [--json] [--quick] [ROW…]
+";
+
+/// What a command ends with: what to tell, if anything.
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    match Project::find().and_then(|project| run(&project, &command, &rest)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            println!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
+    match command {
+        "ci" => ci::run(project),
+        "rules" => rules::check(project),
+        "test" => suites::test(project, rest),
+        "long" => suites::long(project, rest),
+        "figures" => figures::run(project, rest),
+        _ => Err(HELP.to_owned()),
+    }
+}

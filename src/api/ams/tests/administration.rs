@@ -299,6 +299,7 @@ async fn creating_a_subscription_checks_in_the_contracts_order() {
         r#"{"ackDeadlineSeconds":10.0}"#,
         r#"{"ackDeadlineSeconds":"10"}"#,
         r#"{"ackDeadlineSeconds":-1}"#,
+        r#"{"ackDeadlineSeconds":4294967296}"#,
         r#"{"ackMode":"both"}"#,
         r#"{"ackMode":1}"#,
         r#"{"pushConfig":[]}"#,

@@ -179,6 +179,24 @@ async fn a_refused_client_with_a_large_body_gets_his_answer_and_keeps_his_connec
 }
 
 #[actix_web::test]
+async fn a_body_without_end_is_cut_off() {
+    let world = World::with(|options| options.body_bytes_max = 1 << 20).await;
+    let server = Server::start(&world, false);
+    let address = server.address;
+    let talk = move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+        let head =
+            format!("POST /v1/projects/DEMO?key={SERVICE} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let chunk = [b"10000\r\n", &vec![b' '; 1 << 16][..], b"\r\n"].concat();
+        let sent = (0..64 << 10).take_while(|_| stream.write_all(&chunk).is_ok()).count();
+        assert!(sent < 64 << 10, "all of 4 GiB was read");
+    };
+    actix_web::rt::task::spawn_blocking(talk).await.unwrap();
+}
+
+#[actix_web::test]
 async fn a_body_that_comes_too_slowly_is_refused() {
     let world = World::with(|options| options.body_time_max = Duration::from_millis(50)).await;
     let server = Server::start(&world, false);

@@ -4,11 +4,13 @@ use super::world::{check, sweep};
 use super::*;
 use crate::broker::catalog::claim::struck_out;
 use crate::broker::catalog::entity::Entity;
-use crate::broker::codec::document::{Hint, Standing, Truth};
+use crate::broker::codec::document::{Claim, Hint, Standing, Truth};
 use crate::domain::project::Project;
 use crate::storage::Version;
 use crate::storage::faulty::{FaultyStore, Odds, Operation};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::Instant;
 
 const NOWHERE: ProjectId = ProjectId(0);
@@ -44,7 +46,7 @@ async fn of_many_that_want_one_name_exactly_one_gets_it() {
 
 #[tokio::test(start_paused = true)]
 async fn names_stay_unique_through_concurrent_changes_and_lost_replies() {
-    for seed in 0..25 {
+    for seed in 0..60 {
         let (store, clock) = (faulty(seed), Clock::manual(START));
         let brokers = [broker_over(store.clone(), &clock).await, broker_over(store.clone(), &clock).await];
         let mut ids = Vec::new();
@@ -101,7 +103,7 @@ async fn a_rename_that_stalls_loses_the_name_and_keeps_the_old_one() {
     let (broker, clock) = fresh().await;
     let stalled = broker.create_project(new_project("P")).await.unwrap();
     let truth = broker.documents().fetch(&stalled.id).await.unwrap().unwrap();
-    let renaming = Truth { claim: Some(name("Q")), ..Truth::clone(&truth.record) };
+    let renaming = Truth { claim: Some(Claim { name: name("Q"), ticket: 1 }), ..Truth::clone(&truth.record) };
     broker.documents().put(&stalled.id, &renaming, truth.version).await.unwrap().unwrap();
     broker.claim::<Project>(NOWHERE, &name("Q"), stalled.id.0).await.unwrap();
     let winner = broker.create_project(new_project("Q")).await.unwrap();
@@ -121,6 +123,50 @@ async fn who_read_a_name_before_it_was_claimed_again_cannot_take_it() {
     broker.claim::<Project>(NOWHERE, &name("P"), project.id.0).await.unwrap();
     let other = Hint { holder: Some(1), ..Hint::default() };
     assert_eq!(broker.documents().put(&key, &other, read.version).await.unwrap(), None);
+}
+
+/// Writes a project's truth while somebody else is changing it.
+fn meddle(broker: &Broker, id: ProjectId, change: impl Fn(Truth<Project>) -> Truth<Project>) {
+    let truth = broker.documents().fetch(&id).now_or_never().unwrap().unwrap().unwrap();
+    let changed = change(Truth::clone(&truth.record));
+    broker.documents().put(&id, &changed, truth.version).now_or_never().unwrap().unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_does_not_finish_anothers_claim_of_the_same_name() {
+    let (broker, _) = fresh().await;
+    let project = broker.create_project(new_project("P")).await.unwrap().id;
+    let (calls, wanted) = (AtomicUsize::new(0), name("Q"));
+    let renamed = broker.alter(NOWHERE, project.0, Some(&wanted), |thing: &mut Project| {
+        thing.name = name("Q");
+        if calls.fetch_add(1, Ordering::SeqCst) == 1 {
+            let other = Claim { name: name("Q"), ticket: 2 };
+            meddle(&broker, project, |truth| Truth { claim: Some(other.clone()), ..truth });
+        }
+        Ok(())
+    });
+    assert_eq!(renamed.await, Err(Error::Changed));
+    let truth = broker.documents().fetch(&project).await.unwrap().unwrap().record;
+    assert_eq!((truth.thing.name.as_str(), truth.claim.as_ref().map(|claim| claim.ticket)), ("P", Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_keeps_the_name_does_not_undo_a_rename() {
+    let (broker, _) = fresh().await;
+    let project = broker.create_project(new_project("P")).await.unwrap().id;
+    let (calls, wanted) = (AtomicUsize::new(0), name("P"));
+    let changed = broker.alter(NOWHERE, project.0, Some(&wanted), |thing: &mut Project| {
+        thing.name = name("P");
+        if calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            meddle(&broker, project, |mut truth| {
+                Arc::make_mut(&mut truth.thing).name = name("Q");
+                truth
+            });
+        }
+        Ok(())
+    });
+    assert_eq!(changed.await, Err(Error::Changed));
+    assert_eq!(broker.project_by_id(project).await.unwrap().name, name("Q"));
 }
 
 #[tokio::test(start_paused = true)]

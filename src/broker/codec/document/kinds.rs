@@ -1,7 +1,7 @@
 //! The fields of each kind of document. Tags are frozen.
 
 use super::fields::{FieldReader, Fields, Value, damaged, put_prefixed};
-use super::{Account, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, TokenHash, TokenHint, Truth};
+use super::{Account, Claim, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, TokenHash, TokenHint, Truth};
 use crate::domain::acl::{RoleName, RoleTable};
 use crate::domain::project::Project;
 use crate::domain::subscription::{AckMode, Settings, Subscription};
@@ -24,8 +24,8 @@ impl<T: Thing> Record for Truth<T> {
 
     fn write(&self, fields: &mut Fields) {
         fields.u8(1, self.standing as u8);
-        if let Some(name) = &self.claim {
-            fields.text(2, name.as_str());
+        if let Some(Claim { name, ticket }) = &self.claim {
+            fields.bytes(2, &[&ticket.to_le_bytes(), name.as_str().as_bytes()].concat());
         }
         self.thing.write(fields);
     }
@@ -37,7 +37,10 @@ impl<T: Thing> Record for Truth<T> {
             3 => Standing::Deleting,
             other => return Err(damaged(format!("its standing {other} is not known"))),
         };
-        let claim = fields.optional(2)?.map(Value::name).transpose()?;
+        let claim = match fields.optional(2)? {
+            Some(mut value) => Some(Claim { ticket: value.take(16)?.u128()?, name: value.name()? }),
+            None => None,
+        };
         Ok(Self { standing, claim, thing: Arc::new(T::read(fields)?) })
     }
 }

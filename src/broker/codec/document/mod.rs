@@ -47,15 +47,31 @@ pub(crate) enum Standing {
     Deleting = 3,
 }
 
+/// A name that is about to be taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Claim {
+    /// The name.
+    pub(crate) name: Name,
+    /// Random for each attempt: nobody may finish another's.
+    pub(crate) ticket: u128,
+}
+
 /// The document under an identity: what is true about the thing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Truth<T> {
     /// How far it has come.
     pub(crate) standing: Standing,
-    /// The name that it is about to take.
-    pub(crate) claim: Option<Name>,
+    /// What it is about to be called.
+    pub(crate) claim: Option<Claim>,
     /// The thing.
     pub(crate) thing: Arc<T>,
+}
+
+impl<T> Truth<T> {
+    /// Whether it is about to be called so.
+    pub(crate) fn claims(&self, name: &Name) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.name == *name)
+    }
 }
 
 /// The document under a name: where the thing of this name is to be looked for. Counts only if that thing names itself so.

@@ -17,7 +17,8 @@ fn name(text: &str) -> Name {
 }
 
 fn truth<T>(standing: Standing, claim: Option<&str>, thing: T) -> Truth<T> {
-    Truth { standing, claim: claim.map(name), thing: Arc::new(thing) }
+    let claim = claim.map(|text| Claim { name: name(text), ticket: 12 });
+    Truth { standing, claim, thing: Arc::new(thing) }
 }
 
 fn project() -> Project {
@@ -226,7 +227,7 @@ const PROJECT: &str = "
 
 const TOPIC: &str = "
     01 01000000 01
-    02 01000000 75
+    02 11000000 0c00000000000000000000000000000075
     03 10000000 01000000000000000000000000000000
     04 10000000 02000000000000000000000000000000
     05 01000000 74

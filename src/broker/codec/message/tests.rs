@@ -1,7 +1,10 @@
 //! The stored form of message batches: what goes in comes out, bytes are frozen, nonsense is refused.
 
 use super::*;
-use crate::storage::{Nonce, Offset as LogOffset, Time};
+use crate::domain::Offset;
+use crate::domain::message::{Header, Payload, Published};
+use crate::domain::subscription::headers::Span;
+use crate::storage::{Nonce, Offset as LogOffset, StoredBatch, Time};
 use proptest::prelude::*;
 
 const NOW: Timestamp = Timestamp(1_000_000);

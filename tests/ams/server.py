@@ -1,0 +1,168 @@
+"""The binary under test: started on a fresh folder and free ports, stopped or killed, started again on the same.
+
+Owns the process, its folder, its log and the certificate it made. Never speaks the dialect; `wire` and the client library do.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+import runner
+
+SERVICE_TOKEN = "5e" * 32
+LISTENING = re.compile(rb"^listening ((?:\w+=\S+ ?)+)$", re.MULTILINE)
+# The kernel takes the end of the thread that started a child for the end of its parent, so one lasting thread starts all.
+LAUNCHER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+START_SECONDS = 60
+STOP_SECONDS = 40
+
+
+class Server:
+    """One data folder and at most one process over it."""
+
+    def __init__(self, root, settings=(), store=None):
+        self.root = root
+        self.store = store or os.path.join(root, "data")
+        self.settings = list(settings)
+        self.log = os.path.join(root, "server.log")
+        self.certificate = None
+        self.process = None
+        self.ports = {}
+        self.starts = 0
+
+    def command(self):
+        listen = {name: "127.0.0.1:%d" % self.ports.get(name, 0) for name in ("ams", "ams_tls", "ops")}
+        settings = ["store.url=segment:" + self.store, "ams.service_token=" + SERVICE_TOKEN]
+        settings += ["listen.%s=%s" % pair for pair in listen.items()] + self.settings
+        return [binary(), "serve"] + [word for setting in settings for word in ("--set", setting)]
+
+    def launch(self):
+        """Starts the process without waiting for anything."""
+        assert self.process is None, "already running"
+        self.starts += 1
+        self.log_from = os.path.getsize(self.log) if os.path.exists(self.log) else 0
+        with open(self.log, "ab") as log:
+            self.process = LAUNCHER.submit(
+                subprocess.Popen, self.command(), cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=lambda: runner.die_with_parent(signal.SIGKILL)).result()
+
+    def start(self):
+        """Starts the process and waits until it says where it listens."""
+        self.launch()
+        found = runner.until(self._ready, START_SECONDS, "the server listens", every=0.005)
+        urls = dict(word.split("=", 1) for word in found.group(1).decode().split() if "=" in word)
+        first = not self.ports
+        for name, url in urls.items():
+            self.ports[name] = int(url.rsplit(":", 1)[1].rstrip("/"))
+        if first and "ams_tls" in self.ports:
+            # Beside the data folder, as the key file: the chain of the certificate that the first start made.
+            self.certificate = self.store + ".tls-cert.pem"
+            os.environ["REQUESTS_CA_BUNDLE"] = self.certificate
+        return self
+
+    def _ready(self):
+        found = LISTENING.search(self.output())
+        if not found and self.process.poll() is not None:
+            raise AssertionError("the server ended with %s:\n%s" % (self.process.returncode, self.tail()))
+        return found
+
+    def output(self):
+        """What the present or last process printed."""
+        with open(self.log, "rb") as log:
+            log.seek(self.log_from)
+            return log.read()
+
+    def all_output(self):
+        """What all processes printed."""
+        with open(self.log, "rb") as log:
+            return log.read()
+
+    def tail(self):
+        return self.output()[-3000:].decode("utf-8", "replace")
+
+    def ended(self, seconds=STOP_SECONDS):
+        """Waits for the process to end by itself; its exit code."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError("the server still runs after %s s:\n%s" % (seconds, self.tail())) from None
+        finally:
+            self.process = None
+
+    def stop(self):
+        """SIGTERM, and its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def kill(self):
+        """SIGKILL; fails if the process had ended before."""
+        process, self.process = self.process, None
+        process.kill()
+        code = process.wait()
+        assert code == -signal.SIGKILL, "the server had ended by itself with %s:\n%s" % (code, self.tail())
+
+    def close(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def endpoint(self):
+        """What the client library takes: host and port of the TLS listener."""
+        return "127.0.0.1:%d" % self.ports["ams_tls"]
+
+    def resident(self):
+        """Resident memory in bytes."""
+        with open("/proc/%d/status" % self.process.pid) as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS:"))
+
+
+def binary():
+    path = os.environ.get("ANGELIA_BINARY", "target/debug/angelia")
+    if not os.path.exists(path):
+        raise AssertionError("there is no binary %s; build it, or set ANGELIA_BINARY" % path)
+    return os.path.abspath(path)
+
+
+@contextlib.contextmanager
+def folder(name):
+    """A fresh folder that is removed at the end, unless KEEP is set."""
+    work = os.environ.get("ANGELIA_WORK") or tempfile.gettempdir()
+    os.makedirs(work, exist_ok=True)
+    path = tempfile.mkdtemp(prefix=name + "-", dir=os.path.abspath(work))
+    try:
+        yield path
+    finally:
+        if not os.environ.get("KEEP"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running(name, settings=(), start=True):
+    """A server on a fresh folder; killed and removed at the end. Its last words are shown when the test fails."""
+    with folder(name) as root:
+        server = Server(root, settings)
+        try:
+            if start:
+                server.start()
+            yield server
+        except BaseException:
+            if server.starts:
+                print("---- the server's last words\n%s\n----" % server.tail())
+            raise
+        finally:
+            server.close()
+
+
+def can_connect(port):
+    """Whether somebody listens on this port of the loopback."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

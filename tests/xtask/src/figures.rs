@@ -1,0 +1,48 @@
+//! `cargo xtask figures`: the release build measured by `tests/bench`, and the size of the source.
+
+use crate::process::{cargo, run_shown};
+use crate::project::Project;
+use std::process::Command;
+
+/// Builds release, runs the benchmark with these arguments, prints the source's size.
+pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String> {
+    let mut build = cargo(&project.root);
+    build.args(["build", "--release", "--quiet", "--package", "angelia", "--package", "bench"]);
+    run_shown(&mut build)?;
+    let mut bench = Command::new(project.binary("release", "bench"));
+    bench.arg("--server").arg(project.binary("release", "angelia"));
+    bench.arg("--work").arg(project.target.join("outside/figures"));
+    run_shown(bench.args(arguments).current_dir(&project.root))?;
+    if !arguments.iter().any(|argument| argument == "--json") {
+        println!("\n{}", source_table(project)?);
+    }
+    Ok(())
+}
+
+/// A name, and which paths belong to it.
+type Kind = (&'static str, fn(&str) -> bool);
+
+/// Files, lines and bytes of the source, by kind.
+fn source_table(project: &Project) -> Result<String, String> {
+    let kinds: [Kind; 3] = [
+        ("product, Rust", |path| path.starts_with("src/") && path.ends_with(".rs") && !is_test(path)),
+        ("tests, Rust", |path| path.ends_with(".rs") && is_test(path)),
+        ("tests, Python", |path| path.ends_with(".py")),
+    ];
+    let mut table = format!("{:<20}{:>8}{:>10}{:>12}{:>16}", "source", "files", "lines", "bytes", "longest file");
+    for (name, belongs) in kinds {
+        let (mut files, mut lines, mut bytes, mut longest) = (0, 0, 0, 0);
+        for path in project.files()?.iter().filter(|path| belongs(&path.to_string_lossy())) {
+            let text = std::fs::read_to_string(project.root.join(path))
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            let own = text.lines().count();
+            (files, lines, bytes, longest) = (files + 1, lines + own, bytes + text.len(), own.max(longest));
+        }
+        table.push_str(&format!("\n{name:<20}{files:>8}{lines:>10}{bytes:>12}{longest:>16}"));
+    }
+    Ok(table)
+}
+
+fn is_test(path: &str) -> bool {
+    path.starts_with("tests/") || path.ends_with("/tests.rs") || path.ends_with("_tests.rs") || path.contains("/tests/")
+}
