@@ -1,4 +1,5 @@
-//! Developer commands: `cargo xtask ci`, `cargo xtask test`, `cargo xtask long`, `cargo xtask figures`.
+//! Developer commands: `cargo xtask ci`, `cargo xtask test`, `cargo xtask long`, `cargo xtask sim`,
+//! `cargo xtask figures`.
 //!
 //! Owns the order of the steps and what is printed. Never holds a test itself: rules are in [`rules`], tests are cargo's and the
 //! Python suites beside this crate.
@@ -14,6 +15,7 @@ mod process;
 mod project;
 mod python;
 mod rules;
+mod sim;
 mod suites;
 
 use project::Project;
@@ -28,6 +30,8 @@ cargo xtask COMMAND
              test NAME…   only the parts whose name contains one of NAME
   long       the campaigns that a change cannot wait for
              long [--rounds N] [--seed N] [NAME…]
+  sim        campaigns of the simulation
+             sim [--seeds N] [--seed N] [--planted]
   figures    builds release and prints the speed, memory and size table
              figures [--json] [--quick] [ROW…]
 ";
@@ -54,6 +58,7 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "rules" => rules::check(project),
         "test" => suites::test(project, rest),
         "long" => suites::long(project, rest),
+        "sim" => sim::run(project, rest),
         "figures" => figures::run(project, rest),
         _ => Err(HELP.to_owned()),
     }
