@@ -5,7 +5,7 @@ mod consumer;
 mod publisher;
 
 pub(crate) use admin::{administrate, crash, look, seek};
-pub(crate) use consumer::{consume, follow};
+pub(crate) use consumer::{consume, follow, work};
 pub(crate) use publisher::publish;
 
 use crate::dice::Dice;

@@ -9,6 +9,7 @@ mod subscription;
 
 use self::logs::Logs;
 use self::subscription::Subscribed;
+use crate::shape::START;
 use angelia::broker::codec::event::Record;
 use angelia::broker::{Delivery, Progress, Statistics};
 use angelia::domain::Error;
@@ -16,6 +17,7 @@ use angelia::domain::subscription::{Subscription, Targets};
 use angelia::storage::{LogId, StoredBatch};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Everything that is known.
 pub(crate) struct Audit {
@@ -24,6 +26,8 @@ pub(crate) struct Audit {
     violations: Vec<String>,
     /// How far clocks may be apart, in microseconds.
     skew: u64,
+    /// When the run began.
+    begun: Instant,
     /// Judgements made: a run without any proves nothing.
     pub(crate) judged: u64,
 }
@@ -31,7 +35,8 @@ pub(crate) struct Audit {
 impl Audit {
     pub(crate) fn new(skew: Duration) -> Self {
         let skew = u64::try_from(skew.as_micros()).unwrap();
-        Self { logs: Logs::default(), subscriptions: BTreeMap::new(), violations: Vec::new(), skew, judged: 0 }
+        let (logs, subscriptions, begun) = (Logs::default(), BTreeMap::new(), Instant::now());
+        Self { logs, subscriptions, violations: Vec::new(), skew, begun, judged: 0 }
     }
 
     /// The first thing that went wrong, if anything did.
@@ -73,10 +78,16 @@ impl Audit {
     /// A log's first kept offset is this now.
     pub(crate) fn trimmed(&mut self, log: LogId, first: u64) {
         if let Some(topic) = self.logs.topics.get_mut(&log.0) {
-            let grew = first > topic.first;
-            topic.first = topic.first.max(first);
-            let newest = topic.next();
-            let verdict = if grew && first >= newest { Err("its newest batch was trimmed".to_owned()) } else { Ok(()) };
+            let (before, newest) = (topic.first, topic.next());
+            topic.first = before.max(first);
+            let gone = before..first.max(before);
+            let now = START + u64::try_from(self.begun.elapsed().as_micros()).unwrap() + self.skew;
+            let alive = self.subscriptions.values().find_map(|known| known.extended(log.0, gone.clone(), now));
+            let verdict = match alive {
+                Some(offset) => Err(format!("{offset} was taken while a claim gave it life")),
+                None if !gone.is_empty() && first >= newest => Err("its newest batch was trimmed".to_owned()),
+                None => Ok(()),
+            };
             self.judge("trim of a topic", verdict);
         } else if let Some(known) = self.subscriptions.get_mut(&log.0) {
             let verdict = known.trimmed(first);
@@ -87,6 +98,8 @@ impl Audit {
     pub(crate) fn closed(&mut self, log: LogId) {
         if let Some(topic) = self.logs.topics.get_mut(&log.0) {
             topic.closed = true;
+        } else if let Some(known) = self.subscriptions.get_mut(&log.0) {
+            known.ended = true;
         }
     }
 
@@ -153,6 +166,12 @@ impl Audit {
             Some(Err(_)) => known.refused(targets),
         };
         self.judge(&format!("acknowledgement on {}", subscription.name), verdict);
+    }
+
+    /// A pull with a worker's fence was answered well.
+    pub(crate) fn worked(&mut self, subscription: &Subscription, since: usize, fence: u64) {
+        let verdict = self.of(subscription).worked(since, fence);
+        self.judge(&format!("work on {}", subscription.name), verdict);
     }
 
     /// A seek was answered; none when the answer was lost.

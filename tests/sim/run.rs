@@ -91,6 +91,11 @@ fn cast(world: &World) -> Vec<LocalBoxFuture<'_, ()>> {
             cast.push(Box::pin(actors::follow(world, called, world.dice())));
         }
     }
+    if world.shape.workers {
+        for _ in 0..2 {
+            cast.push(Box::pin(actors::work(world, "work", world.dice())));
+        }
+    }
     cast.push(Box::pin(actors::look(world, world.dice())));
     if world.shape.seeks {
         cast.push(Box::pin(actors::seek(world, world.dice())));

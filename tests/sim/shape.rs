@@ -27,6 +27,8 @@ pub(crate) struct Shape {
     pub(crate) admin: bool,
     /// Whether subscriptions are moved.
     pub(crate) seeks: bool,
+    /// Whether two workers compete.
+    pub(crate) workers: bool,
     pub(crate) maintenance: Duration,
     pub(crate) publishers: u64,
     pub(crate) consumers: u64,
@@ -56,6 +58,7 @@ impl Shape {
             history: dice.pick(&[Duration::ZERO, Duration::ZERO, Duration::from_secs(3)]),
             admin: dice.chance(50),
             seeks: dice.chance(50),
+            workers: dice.chance(30),
             maintenance: Duration::from_millis(1_500),
             publishers: dice.between(1, 4),
             consumers: dice.between(1, 3),
@@ -77,6 +80,7 @@ impl Shape {
             history: Duration::ZERO,
             admin: false,
             seeks: false,
+            workers: false,
             maintenance: Duration::from_millis(1_500),
             publishers: 0,
             consumers: 0,

@@ -184,3 +184,30 @@ async fn beyond(world: &World, of: &Subscription, last: Offset, dice: &mut Dice)
     let verdict = if refused(&far) && refused(&other) { Ok(()) } else { Err(format!("{far:?} {other:?}")) };
     world.audit().judge("bad acknowledgements", verdict);
 }
+
+/// Wants to be the only worker for a while, and pulls as that.
+pub(crate) async fn work(world: &World, called: &str, mut dice: Dice) {
+    while !world.is_over() {
+        tokio::time::sleep(dice.millis(200, 2_000)).await;
+        let Some((node, of)) = subscription(world, &mut dice, called).await else { continue };
+        let acquired = node.broker.acquire_worker(&of, dice.millis(200, 3_000));
+        let acquired = world.ask(&node, &format!("work on {called}"), None, acquired).await;
+        let Some(Ok(hold)) = acquired else { continue };
+        for _ in 0..dice.between(1, 4) {
+            tokio::time::sleep(dice.millis(0, 1_000)).await;
+            let since = world.audit().version(&of);
+            let request = PullRequest { messages_max: 2, worker: Some(hold.fence), ..PullRequest::default() };
+            let answer = world.ask(&node, &format!("pull {called} as worker"), None, node.broker.pull(&of, request)).await;
+            if let Some(Ok(deliveries)) = answer {
+                world.audit().worked(&of, since, hold.fence.0);
+                world.audit().pulled(&of, since, &deliveries);
+                let leased: Leased = deliveries.iter().map(|given| (given.published.offset, given.fence)).collect();
+                acknowledge(world, &of, &leased, &mut dice).await;
+            }
+        }
+        if dice.chance(50) {
+            let released = node.broker.release_worker(&of, hold.fence);
+            world.ask(&node, &format!("end work on {called}"), None, released).await;
+        }
+    }
+}

@@ -36,6 +36,8 @@ pub(crate) struct Subscribed {
     chunks: Assembly,
     snapshot: u64,
     pub(crate) first: u64,
+    /// Whether its log is closed.
+    pub(crate) ended: bool,
 }
 
 impl Default for Subscribed {
@@ -52,6 +54,7 @@ impl Default for Subscribed {
             chunks: Assembly::default(),
             snapshot: 0,
             first: 0,
+            ended: false,
         }
     }
 }
@@ -121,6 +124,19 @@ impl Subscribed {
     pub(crate) fn trimmed(&mut self, first: u64) -> Result<(), String> {
         self.first = self.first.max(first);
         if first <= self.snapshot { Ok(()) } else { Err(format!("trimmed to {first} with a snapshot at {}", self.snapshot)) }
+    }
+
+    /// A message among those of its topic that is not acknowledged and whose life a claim made longer than this.
+    pub(crate) fn extended(&self, topic: u128, among: std::ops::Range<u64>, now: u64) -> Option<u64> {
+        let stand = self.now();
+        stand.attached.filter(|(log, ..)| *log == topic && !self.ended)?;
+        stand.lifetimes.range(among).find(|(_, until)| now < **until).map(|(offset, _)| *offset)
+    }
+
+    /// Whoever worked with a fence was the worker at some time since the call began.
+    pub(crate) fn worked(&self, since: usize, fence: u64) -> Result<(), String> {
+        let found = self.since(since).iter().any(|stand| stand.worker.is_some_and(|worker| worker.1 == fence));
+        if found { Ok(()) } else { Err(format!("{fence} worked, but {:?} is the worker", self.now().worker)) }
     }
 
     /// What a pull gave out was granted by a record made since it began, to it alone, and is what stands there.
