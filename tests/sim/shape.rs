@@ -39,7 +39,8 @@ impl Shape {
         let mut dice = Dice::new(seed.wrapping_mul(0x5851_F42D_4C95_7F2D));
         let brokers = usize::try_from(dice.between(1, 3)).unwrap();
         let skewed = dice.chance(25);
-        let skews = (0..brokers).map(|_| if skewed { i64::try_from(dice.below(1_000_000)).unwrap() - 500_000 } else { 0 });
+        let skews =
+            (0..brokers).map(|_| if skewed { i64::try_from(dice.below(1_000_000)).unwrap() - 500_000 } else { 0 });
         let skews = skews.collect();
         let hard = dice.pick(&[0_u16, 10, 30, 60, 120]);
         let delay_max = dice.millis(1, 150);

@@ -39,7 +39,8 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// A catalogue over a store.
     pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, options: &Options, metrics: Arc<Metrics>) -> Self {
-        let documents = Documents::new(store, clock, metrics, options.cache_age, options.cache_entries, &options.random);
+        let documents =
+            Documents::new(store, clock, metrics, options.cache_age, options.cache_entries, &options.random);
         Self { documents, last_identity: Mutex::new(0) }
     }
 }

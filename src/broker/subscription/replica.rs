@@ -122,8 +122,7 @@ impl Replica {
     /// Whether the way from the newest snapshot has grown long.
     pub(super) fn wants_snapshot(&self, every: u32) -> bool {
         let (batches, bytes) = self.since;
-        (batches >= every && bytes >= self.snapshot_bytes)
-            || bytes >= SNAPSHOT_BYTES.max(2 * self.snapshot_bytes)
+        (batches >= every && bytes >= self.snapshot_bytes) || bytes >= SNAPSHOT_BYTES.max(2 * self.snapshot_bytes)
     }
 
     /// Appends a snapshot as of now and gives up what lies before it. `false` when somebody else appended meanwhile: then

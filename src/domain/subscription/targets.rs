@@ -131,8 +131,9 @@ fn select(
             for (offset, fence) in leases {
                 let current = |lease: &Lease| lease.fence == *fence;
                 #[cfg(feature = "planted")]
-                let current =
-                    |lease: &Lease| current(lease) || crate::domain::planted::is(crate::domain::planted::Bug::SkipFence);
+                let current = |lease: &Lease| {
+                    current(lease) || crate::domain::planted::is(crate::domain::planted::Bug::SkipFence)
+                };
                 put(*offset, state.lease(*offset).filter(current), Named::Lease);
             }
         }

@@ -197,7 +197,8 @@ pub(crate) async fn work(world: &World, called: &str, mut dice: Dice) {
             tokio::time::sleep(dice.millis(0, 1_000)).await;
             let since = world.audit().version(&of);
             let request = PullRequest { messages_max: 2, worker: Some(hold.fence), ..PullRequest::default() };
-            let answer = world.ask(&node, &format!("pull {called} as worker"), None, node.broker.pull(&of, request)).await;
+            let answer =
+                world.ask(&node, &format!("pull {called} as worker"), None, node.broker.pull(&of, request)).await;
             if let Some(Ok(deliveries)) = answer {
                 world.audit().worked(&of, since, hold.fence.0);
                 world.audit().pulled(&of, since, &deliveries);

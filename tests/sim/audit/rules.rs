@@ -87,32 +87,38 @@ impl Ground<'_> {
                 ensure(deadline > at, || "a lease that ends before it begins".to_owned())?;
                 offsets(runs).try_for_each(|offset| self.may_lease(stand, offset, at.0))
             }
-            Event::Acknowledged { runs, .. } => self.all(stand, runs, |named| self.asked.acknowledge.allows(named), "acknowledged"),
+            Event::Acknowledged { runs, .. } => {
+                self.all(stand, runs, |named| self.asked.acknowledge.allows(named), "acknowledged")
+            }
             Event::Released { runs, .. } => offsets(runs).try_for_each(|offset| {
                 let grant = held(stand, offset)?;
                 let named = (offset, grant.fence);
                 let ours = self.asked.release.contains(&named) || !self.asked.delivered.contains(&named);
                 ensure(ours, || format!("{offset} was released and nobody asked for it: {grant:?}"))
             }),
-            Event::Extended { runs, .. } => self.all(stand, runs, |named| self.asked.extend.contains(&named), "extended"),
+            Event::Extended { runs, .. } => {
+                self.all(stand, runs, |named| self.asked.extend.contains(&named), "extended")
+            }
             Event::Expired { runs } => offsets(runs).try_for_each(|offset| {
                 let grant = stand.grants.get(&offset).filter(|grant| grant.until <= self.time + self.skew);
-                ensure(grant.is_some(), || format!("{offset} was ended before its time: {:?}", stand.grants.get(&offset)))
+                ensure(grant.is_some(), || {
+                    format!("{offset} was ended before its time: {:?}", stand.grants.get(&offset))
+                })
             }),
             Event::GivenUp { runs, reason } => {
                 offsets(runs).try_for_each(|offset| self.may_give_up(stand, offset, *reason))
             }
             Event::WindowSet { end, at, messages, .. } => self.may_open(stand, end.0, at.0, u64::from(*messages)),
             Event::AcknowledgedThrough { floor, at } => self.may_advance(stand, floor.0, at.0),
-            Event::Sought { floor } => ensure(self.asked.seek.allows(floor.0), || {
-                format!("sought to {floor} and nobody asked for it")
-            }),
+            Event::Sought { floor } => {
+                ensure(self.asked.seek.allows(floor.0), || format!("sought to {floor} and nobody asked for it"))
+            }
             Event::Purged { .. } => ensure(self.asked.purge, || "purged and nobody asked for it".to_owned()),
             Event::Forgotten { before, unacknowledged } => self.may_forget(stand, before.0, *unacknowledged),
             Event::WorkerLeased { node, fence, .. } => {
-                let free = stand.worker.is_none_or(|(worker, _, deadline)| {
-                    worker == node.0 || deadline <= self.time + self.skew
-                });
+                let free = stand
+                    .worker
+                    .is_none_or(|(worker, _, deadline)| worker == node.0 || deadline <= self.time + self.skew);
                 ensure(free, || format!("two workers: {node:?} {fence:?} beside {:?}", stand.worker))
             }
             Event::DeadLetterStarted { offset, .. } => {
@@ -189,7 +195,9 @@ impl Ground<'_> {
     fn may_advance(&self, stand: &Stand, floor: u64, at: u64) -> Judged {
         let asked = floor > stand.floor && self.asked.through.allows(floor - 1);
         ensure(asked, || format!("acknowledged up to {floor} from {} and nobody asked for it", stand.floor))?;
-        let Some((end, since)) = stand.window else { return Err(format!("acknowledged up to {floor} without a window")) };
+        let Some((end, since)) = stand.window else {
+            return Err(format!("acknowledged up to {floor} without a window"));
+        };
         let deadline = self.settings.map_or(u64::MAX, |settings| settings.ack_deadline.as_secs());
         let late = (at / 1_000_000).saturating_sub(since / 1_000_000) > deadline;
         ensure(floor <= end && !late, || format!("acknowledged up to {floor} of a window to {end}, late: {late}"))

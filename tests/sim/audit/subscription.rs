@@ -74,12 +74,21 @@ impl Subscribed {
     }
 
     /// A record became durable.
-    pub(crate) fn append(&mut self, batch: &StoredBatch, record: &Record, logs: &Logs, skew: u64) -> Result<(), String> {
+    pub(crate) fn append(
+        &mut self,
+        batch: &StoredBatch,
+        record: &Record,
+        logs: &Logs,
+        skew: u64,
+    ) -> Result<(), String> {
         if batch.first.0 != self.version() as u64 || batch.count != 1 {
             return Err(format!("a record at {} instead of {}", batch.first, self.version()));
         }
         if record.newest_snapshot.is_some_and(|snapshot| snapshot.0 > self.snapshot) {
-            return Err(format!("it speaks of a snapshot at {:?}, but {} is the newest", record.newest_snapshot, self.snapshot));
+            return Err(format!(
+                "it speaks of a snapshot at {:?}, but {} is the newest",
+                record.newest_snapshot, self.snapshot
+            ));
         }
         let mut stand = self.now().clone();
         let mut judged = Ok(());
@@ -88,7 +97,8 @@ impl Subscribed {
                 for event in events {
                     let (asked, settings) = (&self.asked, self.settings.as_ref());
                     let ground = Ground { asked, logs, settings, time: batch.time.0, skew };
-                    judged = judged.and_then(|()| ground.judge(&stand, event).map_err(|why| format!("{why} ({event:?})")));
+                    judged =
+                        judged.and_then(|()| ground.judge(&stand, event).map_err(|why| format!("{why} ({event:?})")));
                     note(&mut self.granted, &mut self.opened, &mut self.sought, self.versions.len(), &stand, event);
                     fulfil(&mut self.asked, &stand, event);
                     if matches!(event, Event::Sought { .. } | Event::Purged { .. } | Event::Attached { .. }) {
@@ -111,8 +121,12 @@ impl Subscribed {
             Body::Chunk(chunk) => {
                 if let Some((as_of, state)) = self.chunks.add(chunk.clone()).map_err(|error| error.to_string())? {
                     let stood = &self.versions[usize::try_from(as_of.0).unwrap()];
-                    let next = stand.attached.and_then(|(log, ..)| logs.topics.get(&log)).map_or(0, super::logs::TopicLog::next);
-                    judged = stood.differs(&state, next).map_or(Ok(()), |how| Err(format!("snapshot as of {as_of}: {how}")));
+                    let next = stand
+                        .attached
+                        .and_then(|(log, ..)| logs.topics.get(&log))
+                        .map_or(0, super::logs::TopicLog::next);
+                    judged =
+                        stood.differs(&state, next).map_or(Ok(()), |how| Err(format!("snapshot as of {as_of}: {how}")));
                     self.snapshot = self.snapshot.max(as_of.0);
                 }
             }
@@ -123,7 +137,11 @@ impl Subscribed {
 
     pub(crate) fn trimmed(&mut self, first: u64) -> Result<(), String> {
         self.first = self.first.max(first);
-        if first <= self.snapshot { Ok(()) } else { Err(format!("trimmed to {first} with a snapshot at {}", self.snapshot)) }
+        if first <= self.snapshot {
+            Ok(())
+        } else {
+            Err(format!("trimmed to {first} with a snapshot at {}", self.snapshot))
+        }
     }
 
     /// A message among those of its topic that is not acknowledged and whose life a claim made longer than this.

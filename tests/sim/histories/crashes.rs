@@ -40,9 +40,13 @@ fn a_consumer_whose_broker_dies_at_any_call_gets_everything() {
     for done in [false, true] {
         let deaths = (1..100).take_while(|at| {
             let mut died = false;
-            play(1, |shape| shape.snapshot_every = 2, async |world: &World| {
-                died = interrupted(world, *at, done).await;
-            });
+            play(
+                1,
+                |shape| shape.snapshot_every = 2,
+                async |world: &World| {
+                    died = interrupted(world, *at, done).await;
+                },
+            );
             died
         });
         assert!((6..99).contains(&deaths.count()));

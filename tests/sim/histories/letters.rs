@@ -47,9 +47,13 @@ fn a_dead_letter_interrupted_at_any_step_arrives() {
         let mut deaths = 0;
         for at in 1..STEPS {
             let mut died = false;
-            play(1, |shape| shape.maintenance = Duration::from_secs(1_000_000), async |world: &World| {
-                died = interrupted(world, at, done).await;
-            });
+            play(
+                1,
+                |shape| shape.maintenance = Duration::from_secs(1_000_000),
+                async |world: &World| {
+                    died = interrupted(world, at, done).await;
+                },
+            );
             if !died {
                 break;
             }
@@ -61,26 +65,30 @@ fn a_dead_letter_interrupted_at_any_step_arrives() {
 
 #[test]
 fn a_letter_whose_target_is_gone_waits_until_it_is_made_again() {
-    play(1, |_| {}, async |world: &World| {
-        let here = node(world, 0);
-        let of = topic(world, &here, "a").await.unwrap();
-        publish(world, &here, &of, 1).await.unwrap();
-        let letters = subscription(world, &here, "letters").await;
-        here.broker.delete_topic(world.project.get(), &name("dead")).await.unwrap();
-        for _ in 0..3 {
-            assert_eq!(pull(world, &here, &letters, 1).await.unwrap().len(), 1);
-            tokio::time::sleep(Duration::from_millis(1_100)).await;
-        }
-        for _ in 0..20 {
-            assert!(pull(world, &here, &letters, 1).await.unwrap().is_empty());
-            assert_eq!(here.broker.progress(&letters).await.unwrap().backlog, 1, "it stays");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        let dead = here.broker.create_topic(world.project.get(), world.new_topic("dead")).await.unwrap();
-        world.audit().logs.learn(&dead);
-        while here.broker.progress(&letters).await.unwrap().backlog > 0 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        assert_eq!(here.broker.topic_bounds(&dead).await.unwrap().next, Offset(1));
-    });
+    play(
+        1,
+        |_| {},
+        async |world: &World| {
+            let here = node(world, 0);
+            let of = topic(world, &here, "a").await.unwrap();
+            publish(world, &here, &of, 1).await.unwrap();
+            let letters = subscription(world, &here, "letters").await;
+            here.broker.delete_topic(world.project.get(), &name("dead")).await.unwrap();
+            for _ in 0..3 {
+                assert_eq!(pull(world, &here, &letters, 1).await.unwrap().len(), 1);
+                tokio::time::sleep(Duration::from_millis(1_100)).await;
+            }
+            for _ in 0..20 {
+                assert!(pull(world, &here, &letters, 1).await.unwrap().is_empty());
+                assert_eq!(here.broker.progress(&letters).await.unwrap().backlog, 1, "it stays");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            let dead = here.broker.create_topic(world.project.get(), world.new_topic("dead")).await.unwrap();
+            world.audit().logs.learn(&dead);
+            while here.broker.progress(&letters).await.unwrap().backlog > 0 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            assert_eq!(here.broker.topic_bounds(&dead).await.unwrap().next, Offset(1));
+        },
+    );
 }

@@ -67,7 +67,8 @@ async fn live(broker: &Broker, topic: &Topic, work: &Subscription, from: u64, co
 /// Everything that was answered is there: all messages in order, and nothing that was acknowledged or is leased comes again.
 async fn check(broker: &Broker, topic: &Topic, work: &Subscription, count: u64, done: &[u64]) {
     let found = broker.browse(topic, Offset(0), u32::MAX, u64::MAX).await.unwrap();
-    let texts: Vec<_> = found.iter().map(|found| String::from_utf8_lossy(&found.message.payload.bytes).into_owned()).collect();
+    let texts: Vec<_> =
+        found.iter().map(|found| String::from_utf8_lossy(&found.message.payload.bytes).into_owned()).collect();
     assert_eq!(texts, (0..count).map(|number| number.to_string()).collect::<Vec<_>>());
     let progress = broker.progress(work).await.unwrap();
     assert_eq!(progress.backlog, count - done.len() as u64, "{done:?} {progress:?}");
