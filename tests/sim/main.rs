@@ -2,7 +2,7 @@
 //! judges every durable change and every answer.
 //!
 //! A failing seed prints the command that repeats it. `ANGELIA_SIM_SEED=N` runs one seed (and writes its whole trace to the file named
-//! in `ANGELIA_SIM_TRACE`), `ANGELIA_SIM_SEEDS=N` so many.
+//! in `ANGELIA_SIM_TRACE`), `ANGELIA_SIM_SEEDS=N` so many; `ANGELIA_SIM_TWICE=N` compares so many with themselves.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -65,7 +65,7 @@ fn seeds(test: u64) {
 
 #[test]
 fn the_same_seed_gives_the_same_trace_byte_for_byte() {
-    for seed in [1, 2, 3, 4, 5, 6] {
+    for seed in 0..number("ANGELIA_SIM_TWICE").unwrap_or(6) {
         let first = run(seed).trace;
         let second = std::thread::spawn(move || run(seed).trace).join().unwrap();
         let differ = first.iter().zip(&second).position(|(first, second)| first != second);

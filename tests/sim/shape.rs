@@ -42,8 +42,9 @@ impl Shape {
         let skews =
             (0..brokers).map(|_| if skewed { i64::try_from(dice.below(1_000_000)).unwrap() - 500_000 } else { 0 });
         let skews = skews.collect();
-        let hard = dice.pick(&[0_u16, 10, 30, 60, 120]);
-        let delay_max = dice.millis(1, 150);
+        let hard = dice.pick(&[0_u16, 10, 30, 60, 120, 250]);
+        // Some answers come later than leases last.
+        let delay_max = if dice.chance(15) { dice.millis(500, 4_000) } else { dice.millis(1, 150) };
         let delay = dice.pick(&[0_u16, 100, 300, 700]);
         let odds = |refuse, unknown| Odds { refuse, lose_request: unknown, lose_reply: unknown, delay, delay_max };
         Self {
