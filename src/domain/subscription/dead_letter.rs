@@ -31,6 +31,8 @@ pub(super) fn decide(draft: Draft<'_>, command: &Command) -> Result<Decision, Er
             match started(&draft, offset) {
                 Some(letter) if letter.target == *target && letter.nonce == *nonce => draft.done(ALREADY),
                 Some(letter) if letter.target == *target => draft.done(REFUSED),
+                // Sought back, or given more attempts, since it was found to be exhausted.
+                None if has_attempts_left(&draft, offset) => draft.done(REFUSED),
                 _ => {
                     let (target, tail, nonce) = (*target, *tail, *nonce);
                     draft.done_with(Event::DeadLetterStarted { offset, target, tail, nonce }, APPLIED)
@@ -46,6 +48,11 @@ pub(super) fn decide(draft: Draft<'_>, command: &Command) -> Result<Decision, Er
         }
         _ => Err(Error::WrongAckMode),
     }
+}
+
+/// Whether a message may be given out again, as far as its attempts go.
+fn has_attempts_left(draft: &Draft<'_>, offset: Offset) -> bool {
+    draft.view.settings.max_attempts.is_some_and(|most| draft.state.attempts(offset) < most)
 }
 
 fn started(draft: &Draft<'_>, offset: Offset) -> Option<super::state::DeadLetter> {

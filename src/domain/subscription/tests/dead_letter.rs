@@ -94,7 +94,7 @@ fn where_no_attempt_is_allowed_messages_go_at_once() {
 
 #[test]
 fn a_message_on_its_way_is_not_delivered() {
-    let mut world = world(5, true);
+    let mut world = world(1, true);
     let leases = world.lease(up_to(1));
     world.ask(&start(0, 9, NONCE)).unwrap();
     assert_eq!(world.state.outstanding(), 0);
@@ -107,6 +107,7 @@ fn a_message_on_its_way_is_not_delivered() {
 #[test]
 fn a_second_start_keeps_the_first_nonce_unless_the_target_is_another() {
     let mut world = world(1, true);
+    assert_eq!(world.pull(1), [0]);
     let other = Nonce { writer: 6, sequence: 1 };
     world.ask(&start(0, 9, NONCE)).unwrap();
     assert_eq!(counts(&mut world, &start(0, 9, NONCE)), (0, 1, 0));
@@ -135,4 +136,15 @@ fn a_message_may_be_given_up_by_hand() {
     assert_eq!(counts(&mut world, &give_up), (0, 1, 0));
     world.now = at(2_000);
     assert_eq!(world.pull(9), [0, 2]);
+}
+
+#[test]
+fn a_message_sought_back_since_it_was_found_exhausted_is_no_dead_letter() {
+    let mut world = world(1, true);
+    assert_eq!(world.pull(1), [0]);
+    world.wait(10);
+    world.ask(&Command::Expire).unwrap();
+    world.ask(&Command::Seek { to: Offset(0) }).unwrap();
+    assert_eq!(counts(&mut world, &start(0, 9, NONCE)), (0, 0, 1));
+    assert_eq!(world.pull(1), [0]);
 }

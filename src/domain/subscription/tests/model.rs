@@ -228,7 +228,7 @@ impl Model {
                     Command::Acknowledge { targets, .. } => self.acknowledge(targets, seen),
                     Command::Extend { targets, duration, grace, .. } => self.extend(targets, *duration, *grace, seen),
                     Command::Release { targets, not_before, .. } => self.release(targets, *not_before, seen),
-                    Command::StartDeadLetter { offset, .. } => self.start_dead_letter(offset.0),
+                    Command::StartDeadLetter { offset, .. } => self.start_dead_letter(offset.0, seen),
                     Command::FinishDeadLetter { offset, .. } => self.finish_dead_letter(offset.0),
                     Command::GiveUp { offset, .. } => self.acknowledge(&Targets::Offsets(vec![*offset]), seen),
                     other => panic!("{other:?}"),
@@ -239,9 +239,13 @@ impl Model {
         }
     }
 
-    fn start_dead_letter(&mut self, offset: u64) -> Counts {
+    fn start_dead_letter(&mut self, offset: u64, seen: &Seen<'_>) -> Counts {
         if self.acked.contains(&offset) {
             return (0, 1, 0);
+        }
+        let (attempt, dead) = self.given.get(&offset).map_or((0, false), |given| (given.attempt, given.dead));
+        if !dead && seen.settings.max_attempts.is_some_and(|most| attempt < most) {
+            return (0, 0, 1);
         }
         let none = Given { fence: Fence(0), attempt: 0, until: Timestamp(0), held: false, group: 0, dead: false };
         let given = self.given.entry(offset).or_insert(none);
