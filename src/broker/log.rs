@@ -82,7 +82,7 @@ impl Inner {
             };
             match self.store.append(entry.log, entry.expected, batch, entry.purpose).await {
                 Ok(Append::Appended { time, .. }) => return Ok(Outcome::Appended(Timestamp(time.0))),
-                Ok(Append::Closed) => return Ok(Outcome::Closed),
+                Ok(Append::Closed) => return closed(unknown),
                 Ok(Append::Conflict { .. }) if unknown.is_none() => {
                     self.metrics.conflicts.with_label_values(&[entry.kind]).inc();
                     return Ok(Outcome::Conflict);
@@ -99,6 +99,7 @@ impl Inner {
                 Err(_) => {}
             }
             match self.read_back(&entry).await {
+                Ok(Some(Outcome::Closed)) => return closed(unknown),
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
                 Err(error @ Error::OutcomeUnknown(_)) => return Err(error),
@@ -124,6 +125,11 @@ impl Inner {
             Read::Closed => Ok(Some(Outcome::Closed)),
         }
     }
+}
+
+/// The log is gone. If the append may have been made before that, nobody can tell any more, but somebody may have read it.
+fn closed(unknown: Option<StoreError>) -> Result<Outcome> {
+    unknown.map_or(Ok(Outcome::Closed), |error| Err(Error::OutcomeUnknown(format!("{error}; then the log was closed"))))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! A project renamed, and its name taken by another.
+//! A project renamed, and its name taken by another; a topic that ends under a publish.
 
-use super::{name, node, play};
+use super::{name, node, play, publish, topic};
 use crate::world::World;
 use angelia::broker::{NewProject, ProjectChange};
 use angelia::domain::Error;
+use angelia::storage::faulty::{Fault, Operation};
 use std::time::Duration;
 
 #[test]
@@ -64,6 +65,27 @@ fn nobody_takes_a_new_project_for_the_old_one_once_it_has_been_made() {
                 Ok(found) => assert_eq!(found.id, made),
                 Err(error) => assert!(matches!(error, Error::NotFound(_)), "{error}"),
             }
+        },
+    );
+}
+
+#[test]
+fn a_publish_whose_topic_ends_while_its_outcome_is_unknown_is_not_said_to_be_refused() {
+    play(
+        2,
+        |_| {},
+        async |world: &World| {
+            let (here, there) = (node(world, 0), node(world, 1));
+            let of = topic(world, &here, "b").await.unwrap();
+            here.faults.fail_next(Operation::Append, Fault::LoseReply);
+            here.faults.fail_next(Operation::Read, Fault::LoseReply);
+            here.faults.fail_next(Operation::Read, Fault::DelayRequest(Duration::from_secs(1)));
+            let end = async {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                there.broker.delete_topic(world.project.get(), &name("b")).await.unwrap();
+            };
+            let (answer, ()) = tokio::join!(publish(world, &here, &of, 1), end);
+            assert!(matches!(answer, Err(Error::OutcomeUnknown(_))), "{answer:?}");
         },
     );
 }
