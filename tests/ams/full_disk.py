@@ -4,6 +4,7 @@ Needs root for a small file system of its own; skipped elsewhere with a printed 
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from runner import same
 DISK_MIB = 400
 MESSAGE_BYTES = 1_000_000
 PER_REQUEST = 5
+CLONE_NEWNS = 0x00020000
 
 
 class World:
@@ -63,9 +65,7 @@ def world(_options):
     with servers.folder("full-disk") as root:
         disk = os.path.join(root, "disk")
         os.mkdir(disk)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % DISK_MIB, "tmpfs", disk], capture_output=True, text=True, check=False)
-        if mounted.returncode:
-            raise runner.Skip("tmpfs cannot be mounted here: " + mounted.stderr.strip())
+        mount(disk)
         try:
             with servers.running("full-disk-server", start=False) as server:
                 server.store = os.path.join(disk, "data")
@@ -73,6 +73,16 @@ def world(_options):
                 yield World(server, disk)
         finally:
             subprocess.run(["umount", "-l", disk], check=True)
+
+
+def mount(disk):
+    """Mounts a small disk that only this process and its children see, so that it is gone with them however they end."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
+        raise runner.Skip("no mount namespace of its own: " + os.strerror(ctypes.get_errno()))
+    for command in (["mount", "--make-rprivate", "/"], ["mount", "-t", "tmpfs", "-o", "size=%dm" % DISK_MIB, "tmpfs", disk]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise runner.Skip("a small disk cannot be mounted here: " + done.stderr.strip())
 
 
 def test_a_full_disk_refuses_publishes_and_serves_reads_and_acks(world):

@@ -96,12 +96,21 @@ def test_leases_that_follow_each_other_pass():
     leases = history.Leases()
     leases.granted(0, b"a", "one", asked=1.0, got=1.1, seconds=5)
     leases.granted(0, b"a", "two", asked=6.0, got=6.1, seconds=5)
-    leases.giving_up([0])
+    leases.giving_up([0], "two")
     leases.granted(0, b"a", "one", asked=6.2, got=6.3, seconds=5)
     leases.acknowledged([0], 6.4)
     leases.check(published(b"a"), 1)
     leases.granted(0, b"a", "two", asked=6.5, got=6.6, seconds=5)
     runner.raises(AssertionError, leases.check, published(b"a"), 1)
+
+
+def test_giving_up_a_lease_that_is_anothers_by_now_ends_nothing():
+    leases = history.Leases()
+    leases.granted(0, b"a", "one", asked=1.0, got=1.1, seconds=2)
+    leases.granted(0, b"a", "two", asked=4.0, got=4.1, seconds=2)
+    leases.giving_up([0], "one")
+    leases.granted(0, b"a", "one", asked=5.0, got=5.1, seconds=2)
+    assert leases.broken, "a late acknowledgement ended another consumer's lease"
 
 
 def test_an_extended_lease_lasts_longer():
