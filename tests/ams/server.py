@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 import runner
 
@@ -35,6 +36,7 @@ class Server:
         self.process = None
         self.ports = {}
         self.starts = 0
+        self.crashes = 0
 
     def command(self):
         listen = {name: "127.0.0.1:%d" % self.ports.get(name, 0) for name in ("ams", "ams_tls", "ops")}
@@ -107,6 +109,16 @@ class Server:
         process.kill()
         code = process.wait()
         assert code == -signal.SIGKILL, "the server had ended by itself with %s:\n%s" % (code, self.tail())
+
+    def crash(self, dice):
+        """SIGKILL, now and then another one in the middle of the next start, then a start."""
+        self.kill()
+        while dice.random() < 0.25:
+            self.launch()
+            time.sleep(dice.random() * 0.15)
+            self.kill()
+        self.start()
+        self.crashes += 1
 
     def close(self):
         if self.process is not None:
