@@ -11,7 +11,6 @@ import time
 import history
 import records
 import runner
-import scene
 import server as servers
 import wire
 

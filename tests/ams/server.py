@@ -132,22 +132,26 @@ def binary():
 
 
 @contextlib.contextmanager
-def folder(name):
-    """A fresh folder that is removed at the end, unless KEEP is set."""
+def folder(name, kept_on_failure=False):
+    """A fresh folder that is removed at the end, unless KEEP is set, or it is wanted for looking into a failure."""
     work = os.environ.get("ANGELIA_WORK") or tempfile.gettempdir()
     os.makedirs(work, exist_ok=True)
     path = tempfile.mkdtemp(prefix=name + "-", dir=os.path.abspath(work))
+    failed = True
     try:
         yield path
+        failed = False
     finally:
-        if not os.environ.get("KEEP"):
+        if failed and kept_on_failure:
+            print("     kept: %s" % path)
+        elif not os.environ.get("KEEP"):
             shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def running(name, settings=(), start=True):
+def running(name, settings=(), start=True, kept_on_failure=False):
     """A server on a fresh folder; killed and removed at the end. Its last words are shown when the test fails."""
-    with folder(name) as root:
+    with folder(name, kept_on_failure) as root:
         server = Server(root, settings)
         try:
             if start:
