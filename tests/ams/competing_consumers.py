@@ -25,6 +25,8 @@ TRANSIENT = (OSError, wire.http.client.HTTPException)
 class Job:
     """One run's actors. Any that fails stops all."""
 
+    lease_seconds = LEASE_SECONDS
+
     def __init__(self, raw, server, seed):
         self.raw = raw
         self.server = server
@@ -83,7 +85,7 @@ class Job:
             batch = [(one["ackId"], int(one["message"]["messageId"]), base64.b64decode(one["message"]["data"]))
                      for one in answer.ok()["receivedMessages"]]
             for _, offset, data in batch:
-                self.leases.granted(offset, data, holder, asked, got, LEASE_SECONDS)
+                self.leases.granted(offset, data, holder, asked, got, self.lease_seconds)
             if batch:
                 self.use(batch, holder, dice)
             elif last_look and len(self.leases.done) >= self.total():
@@ -110,9 +112,9 @@ class Job:
         else:
             if choice < 0.3:
                 asked = time.monotonic()
-                answer = self.modify(ids, LEASE_SECONDS + 1)
+                answer = self.modify(ids, self.lease_seconds + 1)
                 if answer and answer.status == 200:
-                    self.leases.extended(offsets, holder, asked, LEASE_SECONDS + 1)
+                    self.leases.extended(offsets, holder, asked, self.lease_seconds + 1)
                     self.count("extended", len(batch))
             self.acknowledge(ids, offsets)
 

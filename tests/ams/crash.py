@@ -19,18 +19,21 @@ import wire
 # Kills in a test run; `cargo xtask crash --rounds N` makes more.
 ROUNDS = 50
 # So many of them on one data folder.
-LIFE = 25
+LIFE = 50
 PUBLISHERS = 3
 CONSUMERS = 2
 # Publishers wait when the consumers are so far behind.
-AHEAD_MAX = 600
-WATCH_SECONDS = 1.0
+AHEAD_MAX = 200
+WATCH_SECONDS = 0.6
 SETTINGS = ["store.segment_bytes=1048576", "listen.ams_tls=off", "log.level=warn"]
 KINDS = ["any", "any", "any", "segment", "checkpoint", "start"]
 
 
 class Life(competing_consumers.Job):
     """One data folder through many kills. The consumers of `workers` are those of the suite `competing_consumers`."""
+
+    # Longer than most rounds: leases outlive kills.
+    lease_seconds = 2
 
     def __init__(self, raw, server, seed):
         super().__init__(raw, server, seed)
@@ -48,7 +51,7 @@ class Life(competing_consumers.Job):
             self.raw.topic(topic).ok()
         for name in self.readers:
             self.raw.subscribe(name, "flow", ackDeadlineSeconds=60).ok()
-        self.raw.subscribe("workers", "jobs", ackMode="individual", ackDeadlineSeconds=competing_consumers.LEASE_SECONDS).ok()
+        self.raw.subscribe("workers", "jobs", ackMode="individual", ackDeadlineSeconds=self.lease_seconds).ok()
 
     # The actors.
 
