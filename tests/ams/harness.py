@@ -104,7 +104,7 @@ def test_leases_that_follow_each_other_pass():
     leases = history.Leases()
     leases.granted(0, b"a", "one", asked=1.0, got=1.1, seconds=5)
     leases.granted(0, b"a", "two", asked=6.0, got=6.1, seconds=5)
-    leases.giving_up([0])
+    leases.giving_up([0], "two")
     leases.granted(0, b"a", "one", asked=6.2, got=6.3, seconds=5)
     leases.acknowledged([0], 6.4)
     leases.check(published(b"a"), 1)
@@ -122,6 +122,15 @@ def test_a_seek_ends_leases_and_brings_back_only_what_follows():
     assert not leases.broken, leases.broken
     leases.granted(0, b"a", "two", asked=1.3, got=1.4, seconds=5)
     assert leases.broken, "what lies before a seek came again"
+
+
+def test_giving_up_a_lease_that_is_anothers_by_now_ends_nothing():
+    leases = history.Leases()
+    leases.granted(0, b"a", "one", asked=1.0, got=1.1, seconds=2)
+    leases.granted(0, b"a", "two", asked=4.0, got=4.1, seconds=2)
+    leases.giving_up([0], "one")
+    leases.granted(0, b"a", "one", asked=5.0, got=5.1, seconds=2)
+    assert leases.broken, "a late acknowledgement ended another consumer's lease"
 
 
 def test_an_extended_lease_lasts_longer():

@@ -128,11 +128,13 @@ class Leases:
                 self.broken.append(text % (offset, holder, held.holder, held.until - got))
             self.current[offset] = Lease(offset, holder, asked, got, asked + seconds)
 
-    def giving_up(self, offsets):
-        """A release, or an acknowledgement, is about to be sent: from now on the lease may be over."""
+    def giving_up(self, offsets, holder):
+        """A release, or an acknowledgement, is about to be sent: from now on this holder's lease may be over, nobody else's."""
         with self.lock:
             for offset in offsets:
-                self.current.pop(offset, None)
+                held = self.current.get(offset)
+                if held and held.holder == holder:
+                    del self.current[offset]
 
     def extended(self, offsets, holder, asked, seconds):
         with self.lock:
