@@ -9,6 +9,8 @@
 mod bootstrap;
 mod control;
 mod engine;
+#[cfg(test)]
+mod failing_disk_tests;
 mod foundation;
 mod gauges;
 mod listeners;

@@ -11,7 +11,6 @@ import time
 import history
 import records
 import runner
-import scene
 import server as servers
 import wire
 
@@ -25,6 +24,8 @@ TRANSIENT = (OSError, wire.http.client.HTTPException)
 
 class Job:
     """One run's actors. Any that fails stops all."""
+
+    lease_seconds = LEASE_SECONDS
 
     def __init__(self, raw, server, seed):
         self.raw = raw
@@ -88,7 +89,7 @@ class Job:
             batch = [(one["ackId"], int(one["message"]["messageId"]), base64.b64decode(one["message"]["data"]))
                      for one in answer.ok()["receivedMessages"]]
             for _, offset, data in batch:
-                self.leases.granted(offset, data, holder, asked, got, LEASE_SECONDS)
+                self.leases.granted(offset, data, holder, asked, got, self.lease_seconds)
             if batch:
                 self.use(batch, holder, dice, slow)
             elif last_look and len(self.leases.done) >= self.total():
@@ -109,7 +110,7 @@ class Job:
             self.count("forgotten", len(batch))
         elif choice < 0.13:
             self.count("slow", len(batch))
-            slow.append((time.monotonic() + LEASE_SECONDS * dice.uniform(0.9, 1.5), ids, offsets))
+            slow.append((time.monotonic() + self.lease_seconds * dice.uniform(0.9, 1.5), ids, offsets))
         elif choice < 0.2:
             self.leases.giving_up(offsets, holder)
             answer = self.modify(ids, 0)
@@ -118,9 +119,9 @@ class Job:
         else:
             if choice < 0.35:
                 asked = time.monotonic()
-                answer = self.modify(ids, LEASE_SECONDS + 1)
+                answer = self.modify(ids, self.lease_seconds + 1)
                 if answer and answer.status == 200:
-                    self.leases.extended(offsets, holder, asked, LEASE_SECONDS + 1)
+                    self.leases.extended(offsets, holder, asked, self.lease_seconds + 1)
                     self.count("extended", len(batch))
             self.acknowledge(ids, offsets, holder)
 

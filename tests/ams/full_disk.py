@@ -4,11 +4,10 @@ Needs root for a small file system of its own; skipped elsewhere with a printed 
 """
 
 import contextlib
-import ctypes
 import os
-import shutil
 import subprocess
 
+import disk as disks
 import runner
 import server as servers
 import wire
@@ -18,7 +17,6 @@ from runner import same
 DISK_MIB = 400
 MESSAGE_BYTES = 1_000_000
 PER_REQUEST = 5
-CLONE_NEWNS = 0x00020000
 
 
 class World:
@@ -60,8 +58,6 @@ def payload(number):
 
 @contextlib.contextmanager
 def world(_options):
-    if os.geteuid() != 0 or not shutil.which("mount"):
-        raise runner.Skip("a small file system of its own needs root and mount")
     with servers.folder("full-disk") as root:
         disk = os.path.join(root, "disk")
         os.mkdir(disk)
@@ -77,12 +73,11 @@ def world(_options):
 
 def mount(disk):
     """Mounts a small disk that only this process and its children see, so that it is gone with them however they end."""
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
-        raise runner.Skip("no mount namespace of its own: " + os.strerror(ctypes.get_errno()))
-    for command in (["mount", "--make-rprivate", "/"], ["mount", "-t", "tmpfs", "-o", "size=%dm" % DISK_MIB, "tmpfs", disk]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise runner.Skip("a small disk cannot be mounted here: " + done.stderr.strip())
+    disks.own_mounts()
+    try:
+        disks.command("mount", "-t", "tmpfs", "-o", "size=%dm" % DISK_MIB, "tmpfs", disk)
+    except subprocess.CalledProcessError as error:
+        raise runner.Skip("a small disk cannot be mounted here: " + error.stderr.strip()) from None
 
 
 def test_a_full_disk_refuses_publishes_and_serves_reads_and_acks(world):
