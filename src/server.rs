@@ -8,6 +8,7 @@
 
 mod bootstrap;
 mod control;
+mod descriptors;
 mod engine;
 mod foundation;
 mod gauges;
