@@ -9,6 +9,8 @@ mod acl;
 mod bodies;
 mod cors;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod json;
 mod members;
 mod metrics;

@@ -129,7 +129,7 @@ fn targets(call: &Call<'_>, subscription: &Subscription, ids: &[Cow<'_, str>]) -
 }
 
 /// The highest of offsets that fit 64 bits with sign; none if one is no such number, or none is at least 0.
-fn through<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<Offset> {
+pub(super) fn through<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<Offset> {
     let mut highest = None;
     for id in ids {
         let offset: i64 = id?.parse().ok()?;
@@ -139,7 +139,7 @@ fn through<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<Offset> {
 }
 
 /// Offsets with their fences; none if one is not such a pair, or there is none, or there are too many.
-fn leased<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<Vec<(Offset, Fence)>> {
+pub(super) fn leased<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<Vec<(Offset, Fence)>> {
     let pair = |id: Option<&str>| {
         let (offset, fence) = id?.split_once('.')?;
         Some((Offset(offset.parse().ok()?), Fence(fence.parse().ok()?)))

@@ -10,6 +10,7 @@
 
 mod ci;
 mod figures;
+mod fuzz;
 mod process;
 mod project;
 mod python;
@@ -30,6 +31,8 @@ cargo xtask COMMAND
              long [--rounds N] [--seed N] [NAME…]
   figures    builds release and prints the speed, memory and size table
              figures [--json] [--quick] [ROW…]
+  fuzz       runs the fuzz targets one after the other (needs cargo-fuzz); --keep takes what they found into tests/corpus
+             fuzz [--seconds N] [--keep] [TARGET…]
 ";
 
 /// What a command ends with: what to tell, if anything.
@@ -55,6 +58,7 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "test" => suites::test(project, rest),
         "long" => suites::long(project, rest),
         "figures" => figures::run(project, rest),
+        "fuzz" => fuzz::run(project, rest),
         _ => Err(HELP.to_owned()),
     }
 }
