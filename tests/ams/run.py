@@ -26,6 +26,7 @@ def main():
         if name.lower().endswith("_proxy"):
             del os.environ[name]
     runner.die_with_parent()
+    sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hostile"))
     print("suite %s, seed %d, rounds %d" % (options.suite, options.seed, options.rounds))
     sys.exit(runner.run(importlib.import_module(options.suite), options))
 

@@ -15,6 +15,8 @@ mod json;
 mod members;
 mod metrics;
 mod offsets;
+#[cfg(test)]
+mod openapi;
 mod paths;
 mod payload;
 mod principal;
