@@ -10,6 +10,7 @@
 
 mod ci;
 mod figures;
+mod fuzz;
 mod process;
 mod project;
 mod python;
@@ -34,6 +35,8 @@ cargo xtask COMMAND
              powercut [--cuts N] [--seed N]
   figures    builds release and prints the speed, memory and size table
              figures [--json] [--quick] [ROW…]
+  fuzz       runs the fuzz targets one after the other (needs cargo-fuzz); --keep takes what they found into tests/corpus
+             fuzz [--seconds N] [--keep] [TARGET…]
 ";
 
 /// What a command ends with: what to tell, if anything.
@@ -61,6 +64,7 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "crash" => suites::campaign(project, "crash", "1000", rest),
         "powercut" => suites::campaign(project, "power_cut", "100", rest),
         "figures" => figures::run(project, rest),
+        "fuzz" => fuzz::run(project, rest),
         _ => Err(HELP.to_owned()),
     }
 }
