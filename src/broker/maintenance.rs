@@ -50,6 +50,7 @@ async fn look_after(broker: Weak<Inner>) {
 async fn next(broker: &Weak<Inner>, pause: Duration) -> Option<Broker> {
     let stopping = broker.upgrade()?.stopping.clone();
     tokio::select! {
+        biased;
         () = stopping.cancelled() => None,
         () = tokio::time::sleep(pause) => broker.upgrade().map(|inner| Broker { inner }),
     }
