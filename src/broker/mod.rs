@@ -11,6 +11,8 @@ pub(crate) mod documents;
 mod fixture;
 #[cfg(test)]
 mod history_tests;
+#[cfg(test)]
+mod hostile_tests;
 mod log;
 mod maintenance;
 mod random;

@@ -11,6 +11,7 @@
 
 mod ci;
 mod figures;
+mod fuzz;
 mod process;
 mod project;
 mod python;
@@ -30,10 +31,16 @@ cargo xtask COMMAND
              test NAME…   only the parts whose name contains one of NAME
   long       the campaigns that a change cannot wait for
              long [--rounds N] [--seed N] [NAME…]
+  crash      kills the service at any instant, a thousand times; checks everything that clients saw
+             crash [--rounds N] [--seed N]
+  powercut   cuts the power under the service (an ext4 in a loop device; needs root), a hundred times
+             powercut [--cuts N] [--seed N]
   sim        campaigns of the simulation
              sim [--seeds N] [--seed N] [--planted]
   figures    builds release and prints the speed, memory and size table
              figures [--json] [--quick] [ROW…]
+  fuzz       runs the fuzz targets one after the other (needs cargo-fuzz); --keep takes what they found into tests/corpus
+             fuzz [--seconds N] [--keep] [TARGET…]
 ";
 
 /// What a command ends with: what to tell, if anything.
@@ -58,8 +65,11 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "rules" => rules::check(project),
         "test" => suites::test(project, rest),
         "long" => suites::long(project, rest),
+        "crash" => suites::campaign(project, "crash", "1000", rest),
+        "powercut" => suites::campaign(project, "power_cut", "100", rest),
         "sim" => sim::run(project, rest),
         "figures" => figures::run(project, rest),
+        "fuzz" => fuzz::run(project, rest),
         _ => Err(HELP.to_owned()),
     }
 }
