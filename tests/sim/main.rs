@@ -38,7 +38,7 @@ fn number(variable: &str) -> Option<u64> {
 
 /// Fails with everything that is needed to go on from here.
 fn judge(seed: u64, report: &Report) {
-    assert!(report.judged > 50, "seed {seed} judged next to nothing: {}", report.judged);
+    assert!(report.judged > 20, "seed {seed} judged next to nothing: {}", report.judged);
     if let Some(violation) = &report.violation {
         let tail = report.trace.len().saturating_sub(TAIL);
         println!("{}", report.trace[tail..].join("\n"));

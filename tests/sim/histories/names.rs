@@ -77,6 +77,7 @@ fn a_publish_whose_topic_ends_while_its_outcome_is_unknown_is_not_said_to_be_ref
         async |world: &World| {
             let (here, there) = (node(world, 0), node(world, 1));
             let of = topic(world, &here, "b").await.unwrap();
+            publish(world, &here, &of, 1).await.unwrap();
             here.faults.fail_next(Operation::Append, Fault::LoseReply);
             here.faults.fail_next(Operation::Read, Fault::LoseReply);
             here.faults.fail_next(Operation::Read, Fault::DelayRequest(Duration::from_secs(1)));
