@@ -8,6 +8,7 @@
 
 mod bootstrap;
 mod control;
+mod descriptors;
 mod engine;
 #[cfg(test)]
 mod failing_disk_tests;

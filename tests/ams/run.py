@@ -26,6 +26,7 @@ def main():
         if name.lower().endswith("_proxy"):
             del os.environ[name]
     runner.die_with_parent()
+    sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hostile"))
     suite = importlib.import_module(options.suite)
     if options.rounds is None:
         options.rounds = getattr(suite, "ROUNDS", 1)

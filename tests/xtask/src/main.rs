@@ -1,4 +1,5 @@
-//! Developer commands: `cargo xtask ci`, `cargo xtask test`, the long campaigns, `cargo xtask figures`.
+//! Developer commands: `cargo xtask ci`, `cargo xtask test`, `cargo xtask long`, `cargo xtask sim`,
+//! `cargo xtask figures`.
 //!
 //! Owns the order of the steps and what is printed. Never holds a test itself: rules are in [`rules`], tests are cargo's and the
 //! Python suites beside this crate.
@@ -10,10 +11,12 @@
 
 mod ci;
 mod figures;
+mod fuzz;
 mod process;
 mod project;
 mod python;
 mod rules;
+mod sim;
 mod suites;
 
 use project::Project;
@@ -32,8 +35,12 @@ cargo xtask COMMAND
              crash [--rounds N] [--seed N]
   powercut   cuts the power under the service (an ext4 in a loop device; needs root), a hundred times
              powercut [--cuts N] [--seed N]
+  sim        campaigns of the simulation
+             sim [--seeds N] [--seed N] [--planted]
   figures    builds release and prints the speed, memory and size table
              figures [--json] [--quick] [ROW…]
+  fuzz       runs the fuzz targets one after the other (needs cargo-fuzz); --keep takes what they found into tests/corpus
+             fuzz [--seconds N] [--keep] [TARGET…]
 ";
 
 /// What a command ends with: what to tell, if anything.
@@ -60,7 +67,9 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "long" => suites::long(project, rest),
         "crash" => suites::campaign(project, "crash", "1000", rest),
         "powercut" => suites::campaign(project, "power_cut", "100", rest),
+        "sim" => sim::run(project, rest),
         "figures" => figures::run(project, rest),
+        "fuzz" => fuzz::run(project, rest),
         _ => Err(HELP.to_owned()),
     }
 }

@@ -25,6 +25,9 @@ const SUITES: &[&str] = &[
     "power_cut",
     "failing_disk",
     "full_disk",
+    "hostile_clients",
+    "openapi",
+    "clock_jump",
     "library",
     "checklist",
     "bad_input",
@@ -79,11 +82,11 @@ pub(crate) fn test(project: &Project, names: &[String]) -> Result<(), String> {
         if let Ok(python) = &python {
             parts.extend(suites.iter().map(|suite| outside(project, python, suite, &[])));
         }
-        let rust = rust.then(|| Part {
-            name: "cargo test".to_owned(),
-            command: cargo_test(project),
-            count: Some(count_cargo),
-        });
+        let cargo_test = ("cargo test", cargo_test(project));
+        let planted = ("planted bugs", crate::sim::planted(project));
+        let rust = [cargo_test, planted].into_iter().filter(|(name, _)| wanted(name));
+        let rust = rust.map(|(name, command)| Part { name: name.to_owned(), command, count: Some(count_cargo) });
+        let rust = rust.collect();
         reports.extend(run_all(project, rust, parts, LIMIT));
     }
     finish(project, &reports)
@@ -127,7 +130,7 @@ fn run_campaigns(project: &Project, suites: &[&str], arguments: &[String]) -> Re
     if reports.iter().all(|report| report.counts.failed == 0) {
         let python = Python::ready(project)?;
         let parts = suites.iter().map(|suite| outside(project, &python, suite, arguments)).collect();
-        let done = run_all(project, None, parts, LONG_LIMIT);
+        let done = run_all(project, Vec::new(), parts, LONG_LIMIT);
         for line in done.iter().flat_map(|report| &report.told) {
             println!("{line}");
         }
@@ -195,7 +198,7 @@ fn work_folder(project: &Project) -> PathBuf {
 }
 
 /// Cargo's tests on this thread, the suites on their lanes.
-fn run_all(project: &Project, rust: Option<Part>, parts: VecDeque<Part>, limit: Duration) -> Vec<Report> {
+fn run_all(project: &Project, rust: Vec<Part>, parts: VecDeque<Part>, limit: Duration) -> Vec<Report> {
     let waiting = Mutex::new(parts);
     let done = Mutex::new(Vec::new());
     let work = || {
@@ -208,7 +211,7 @@ fn run_all(project: &Project, rust: Option<Part>, parts: VecDeque<Part>, limit: 
         for _ in 0..LANES {
             scope.spawn(work);
         }
-        if let Some(part) = rust {
+        for part in rust {
             let report = run_one(project, part, limit);
             done.lock().unwrap_or_else(PoisonError::into_inner).push(report);
         }
