@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod codec;
+mod daily;
 pub(crate) mod documents;
 #[cfg(test)]
 mod fixture;
