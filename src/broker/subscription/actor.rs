@@ -118,6 +118,16 @@ impl SubscriptionActor {
         }
     }
 
+    /// Before the actor retires: sees to it that who needs the subscription next has little to read. False when that is so.
+    pub(in crate::broker) fn wind_up(self: &Arc<Self>, broker: &Broker) -> bool {
+        let mut queue = self.queue.lock();
+        if !queue.busy && queue.desk.as_ref().is_some_and(|desk| desk.leaves_much()) {
+            queue.busy = true;
+            tokio::spawn(AtWork { actor: Arc::clone(self), over: false }.wind_up(broker.clone()));
+        }
+        queue.busy
+    }
+
     /// Carries out a command; answers when it is durable.
     pub(in crate::broker) async fn command(self: &Arc<Self>, broker: &Broker, command: Command) -> Result<Answer> {
         let mut pending = self.begin(broker, command, false)?;
@@ -252,6 +262,15 @@ impl Drop for AtWork {
 }
 
 impl AtWork {
+    async fn wind_up(self, broker: Broker) {
+        let desk = self.actor.queue.lock().desk.take();
+        let mut desk = desk.unwrap_or_default();
+        desk.wind_up(&broker).await;
+        self.actor.queue.lock().desk = Some(desk);
+        // Something may have been asked meanwhile.
+        self.work(broker).await;
+    }
+
     async fn work(mut self, broker: Broker) {
         let desk = self.actor.queue.lock().desk.take();
         let mut desk = desk.unwrap_or_default();

@@ -14,6 +14,8 @@ use crate::storage::{LogId, Position, Purpose, Read, ReadLimit, StoredBatch, Tim
 const READ: ReadLimit = ReadLimit { bytes: 1 << 20, batches: 1_024 };
 /// A snapshot is made after so many batches of events, or so many bytes, but never less than twice the last snapshot's size.
 const SNAPSHOT_EVERY: (u32, usize) = (256, 256 << 10);
+/// A subscription that nobody uses any more is left with at most so many batches to read.
+const BATCHES_LEFT: u32 = 16;
 /// How often loading begins anew because the log was trimmed under it.
 const LOADS_MAX: u32 = 5;
 
@@ -117,6 +119,11 @@ impl Replica {
         let (batches, bytes) = self.since;
         (batches >= SNAPSHOT_EVERY.0 && bytes >= self.snapshot_bytes)
             || bytes >= SNAPSHOT_EVERY.1.max(2 * self.snapshot_bytes)
+    }
+
+    /// Whether loading would take more than a handful of batches.
+    pub(super) const fn leaves_much(&self) -> bool {
+        self.since.0 > BATCHES_LEFT
     }
 
     /// Appends a snapshot as of now and gives up what lies before it. `false` when somebody else appended meanwhile: then

@@ -96,7 +96,7 @@ impl Desk {
                 Ok(Some((judged, topic))) => {
                     judged.tally.count(broker, &about);
                     let outcome = self.answer(actor, broker, asks, judged, topic);
-                    self.snapshot_if_due(broker).await;
+                    self.snapshot_if(broker, Replica::wants_snapshot).await;
                     return outcome;
                 }
                 Ok(None) => {}
@@ -324,9 +324,19 @@ impl Desk {
         outcome
     }
 
-    /// Shortens the way that loading takes. A failure costs nothing but that.
-    async fn snapshot_if_due(&mut self, broker: &Broker) {
-        let Some(mut replica) = self.replica.take_if(|replica| replica.wants_snapshot()) else { return };
+    /// Whether a snapshot would spare the next one who loads the state much.
+    pub(super) fn leaves_much(&self) -> bool {
+        self.replica.as_ref().is_some_and(Replica::leaves_much)
+    }
+
+    /// Leaves a snapshot behind if that spares much.
+    pub(super) async fn wind_up(&mut self, broker: &Broker) {
+        self.snapshot_if(broker, Replica::leaves_much).await;
+    }
+
+    /// Shortens the way that loading takes, if the replica is so. A failure costs nothing but that.
+    async fn snapshot_if(&mut self, broker: &Broker, due: impl FnOnce(&Replica) -> bool) {
+        let Some(mut replica) = self.replica.take_if(|replica| due(replica)) else { return };
         match replica.take_snapshot(broker).await {
             Ok(_) => self.replica = Some(replica),
             Err(error) => tracing::warn!(%error, "a subscription's snapshot failed"),
