@@ -56,6 +56,11 @@ impl<A> Registry<A> {
         Ok(actor)
     }
 
+    /// The actor of a log, if it is at work; this does not count as use. O(1).
+    pub(super) fn find(&self, log: LogId) -> Option<Arc<A>> {
+        self.actors.lock().get(&log).map(|seat| Arc::clone(&seat.actor))
+    }
+
     /// Lets those go that nobody has used for `idle_after`, but for those that still have something to do first, and answers
     /// those that stay. O(actors).
     pub(super) fn sweep(

@@ -3,6 +3,7 @@
 //!
 //! Owns waiting and waking. What a round does is `round`'s affair.
 
+use super::replica::Stand;
 use super::round::{Desk, Outcome};
 use crate::broker::Broker;
 use crate::broker::resolve::Standing;
@@ -103,6 +104,11 @@ impl SubscriptionActor {
     /// The subscription as it was last spoken of.
     pub(super) fn about(&self) -> Arc<Subscription> {
         Arc::clone(&self.about.lock())
+    }
+
+    /// Where the subscription stands as the last round left it; none while one is under way.
+    pub(in crate::broker) fn stand(&self) -> Option<Stand> {
+        self.queue.lock().desk.as_ref().and_then(|desk| desk.stand())
     }
 
     /// Whether nothing waits and nobody is at work.

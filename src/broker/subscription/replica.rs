@@ -8,7 +8,7 @@ use crate::broker::codec::event::{Body, Record};
 use crate::broker::codec::snapshot::{self, Assembly};
 use crate::broker::log::{Entry, Outcome};
 use crate::domain::subscription::{Event, State, apply};
-use crate::domain::{Error, Offset, Resource, Result};
+use crate::domain::{Error, LogRef, Offset, Resource, Result};
 use crate::storage::{LogId, Position, Purpose, Read, ReadLimit, StoredBatch, Time};
 
 const READ: ReadLimit = ReadLimit { bytes: 1 << 20, batches: 1_024 };
@@ -29,6 +29,19 @@ pub(super) struct Replica {
     /// Batches and bytes of events since the newest snapshot.
     since: (u32, usize),
     snapshot_bytes: usize,
+}
+
+/// What of a state tells the backlog.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::broker) struct Stand {
+    /// The end of the subscription's own log that it holds for.
+    pub(in crate::broker) at: Offset,
+    /// The log of the topic it stands on; none before the first event.
+    pub(in crate::broker) topic: Option<LogRef>,
+    /// The ack floor.
+    pub(in crate::broker) floor: Offset,
+    /// How many messages above the floor are acknowledged.
+    pub(in crate::broker) acknowledged_above: u64,
 }
 
 impl Replica {
@@ -80,6 +93,13 @@ impl Replica {
                 }
             }
         }
+    }
+
+    /// What of the state tells the backlog.
+    pub(super) fn stand(&self) -> Stand {
+        let (floor, end) = (self.state.floor(), Offset(u64::MAX));
+        let acknowledged_above = end.since(floor).saturating_sub(self.state.backlog(end));
+        Stand { at: self.next, topic: self.state.log(), floor, acknowledged_above }
     }
 
     /// Whether nobody has appended anything that is not applied here.

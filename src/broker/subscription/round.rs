@@ -4,7 +4,7 @@
 //! Owns the way from commands to durable answers. What a command means is the domain's affair; when a round begins, `actor`'s.
 
 use super::actor::{Answer, Ask, Seen, SubscriptionActor};
-use super::replica::Replica;
+use super::replica::{Replica, Stand};
 use crate::broker::Broker;
 use crate::broker::log;
 use crate::broker::resolve::Standing;
@@ -322,6 +322,11 @@ impl Desk {
             actor.start_dead_letters(broker);
         }
         outcome
+    }
+
+    /// Where the subscription stands, if the state is loaded.
+    pub(super) fn stand(&self) -> Option<Stand> {
+        self.replica.as_ref().map(Replica::stand)
     }
 
     /// Whether a snapshot would spare the next one who loads the state much.
