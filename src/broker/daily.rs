@@ -115,23 +115,24 @@ impl Broker {
         Ok(())
     }
 
-    /// Closes all days of a topic that is being deleted. What cannot be read any more does not keep it from going.
-    pub(super) async fn end_series(&self, series: &Series) -> Result<()> {
-        let end = async {
-            if let (Ok(()), Some((day, end))) =
-                (self.require_project(series.project).await, self.open_day(series).await?)
-            {
-                self.close_day(series, day, end).await?;
+    /// Closes days before retention takes some of their batches.
+    pub(super) async fn close_days_before_trim(&self, series: &Series) -> Result<()> {
+        go_on_if_hopeless(series, self.close_days(series).await)
+    }
+
+    /// Closes all days of a topic that is being deleted, unless its project is, too.
+    pub(super) async fn close_series(&self, series: &Series) -> Result<()> {
+        let close = async {
+            match self.require_project(series.project).await {
+                Err(Error::NotFound(_)) => return Ok(()),
+                project => project?,
             }
-            Ok(())
+            match self.open_day(series).await? {
+                Some((day, end)) => self.close_day(series, day, end).await,
+                None => Ok(()),
+            }
         };
-        match end.await {
-            Err(error @ (Error::Damaged(_) | Error::StoreFull)) => {
-                tracing::warn!(topic = %series.topic, %error, "the last messages of a deleted topic are not counted");
-                Ok(())
-            }
-            ended => ended,
-        }
+        go_on_if_hopeless(series, close.await)
     }
 
     /// Removes the days of all topics of a project.
@@ -189,6 +190,17 @@ fn before(batch: &MessageBatch) -> Result<DayEnd> {
         bytes = bytes.saturating_sub(u64::from(header?.text_bytes));
     }
     Ok(DayEnd { messages: batch.totals.messages.saturating_sub(u64::from(batch.count)), bytes })
+}
+
+/// Counts must not keep from going what frees room or cannot be read anyway; what may come to a better end later is tried again.
+fn go_on_if_hopeless(series: &Series, counted: Result<()>) -> Result<()> {
+    match counted {
+        Err(error @ (Error::Damaged(_) | Error::StoreFull)) => {
+            tracing::warn!(topic = %series.topic, %error, "messages go without being counted for their day");
+            Ok(())
+        }
+        counted => counted,
+    }
 }
 
 fn no_day(key: &Key) -> Error {

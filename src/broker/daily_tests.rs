@@ -7,6 +7,7 @@ use crate::broker::fixture::{Fixture, name, publish};
 use crate::broker::retention::Retention;
 use crate::broker::{NewMessage, TopicChange};
 use crate::domain::topic::Retention as Keep;
+use crate::storage::Store;
 use crate::storage::faulty::{Odds, Operation};
 use std::time::Duration;
 
@@ -128,6 +129,22 @@ async fn retention_takes_a_day_only_after_it_was_counted() {
     retention.run(&fixture.broker).await.unwrap();
     assert!(fixture.broker.topic_bounds(&topic).await.unwrap().first.0 > 26, "the beginning of the open day went too");
     assert_eq!(counted(&fixture, &topic).await, [(0, 20), (1, 23), (2, 22), (3, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_that_are_beyond_help_keep_nothing_from_going() {
+    let fixture = Fixture::new().await;
+    let topic = fixture.topic().await;
+    publish_some(&fixture.broker, &topic, 1).await;
+    fixture.clock.advance(Duration::from_secs(8 * 86_400));
+    publish_some(&fixture.broker, &topic, 1).await;
+    until_closed(&fixture.broker, topic.project, 1).await;
+    let damaged = crate::storage::Version::ABSENT;
+    let key = DayKey { series: Series::of(&topic), day: fixture.broker.now().day() }.key();
+    fixture.store.put(&key, bytes::Bytes::from_static(b"rubbish"), damaged).await.unwrap();
+    Retention::default().run(&fixture.broker).await.unwrap();
+    assert_eq!(fixture.broker.topic_bounds(&topic).await.unwrap().first.0, 1);
+    fixture.broker.delete_topic(topic.project, &topic.name).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

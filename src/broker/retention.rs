@@ -99,7 +99,7 @@ async fn take(broker: &Broker, topic: &Topic, before: Offset) -> Result<()> {
         before = before.min(extended.unwrap_or(before));
     }
     // What a day took is known from its batches until it is closed.
-    broker.close_days(&Series::of(topic)).await?;
+    broker.close_days_before_trim(&Series::of(topic)).await?;
     broker.inner.trim(LogId(topic.log.0), storage::Offset(before.0)).await?;
     for subscription in subscriptions {
         let lost = broker.subscription_actor(&subscription)?.command(broker, Command::Expire).await;

@@ -186,7 +186,7 @@ impl Broker {
         if let Some(log) = thing.log() {
             if T::RESOURCE == Resource::Topic {
                 let series = Series { project: thing.scope(), topic: thing.name().clone(), log };
-                self.end_series(&series).await?;
+                self.close_series(&series).await?;
             }
             self.close_log(log).await?;
         }
