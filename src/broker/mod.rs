@@ -13,6 +13,8 @@ mod fixture;
 mod glance;
 #[cfg(test)]
 mod history_tests;
+#[cfg(test)]
+mod hostile_tests;
 mod log;
 mod maintenance;
 mod registry;

@@ -9,10 +9,14 @@ mod acl;
 mod bodies;
 mod cors;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod json;
 mod members;
 mod metrics;
 mod offsets;
+#[cfg(test)]
+mod openapi;
 mod paths;
 mod payload;
 mod principal;
@@ -22,6 +26,7 @@ mod pull;
 mod query;
 mod render;
 mod request;
+mod room;
 mod status;
 mod subscriptions;
 mod times;
@@ -38,6 +43,7 @@ use crate::domain::topic::Retention;
 use crate::telemetry::metrics::Metrics;
 use actix_web::web;
 use arc_swap::{ArcSwap, Guard};
+use room::Room;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,13 +135,25 @@ pub struct Ams {
     auth: Auth,
     metrics: metrics::RouteMetrics,
     options: ArcSwap<AmsOptions>,
+    /// Of request bodies.
+    bodies: Arc<Room>,
+    /// Of answers.
+    answers: Arc<Room>,
 }
 
 impl Ams {
     /// The dialect over this broker and its users.
     #[must_use]
     pub fn new(broker: Broker, auth: Auth, metrics: Arc<Metrics>, options: AmsOptions) -> Self {
-        Self { broker, auth, metrics: metrics::RouteMetrics::new(metrics), options: ArcSwap::from_pointee(options) }
+        let room = options.body_bytes_max.saturating_mul(room::LARGEST).max(room::LEAST);
+        Self {
+            broker,
+            auth,
+            metrics: metrics::RouteMetrics::new(metrics),
+            options: ArcSwap::from_pointee(options),
+            bodies: Room::new(room),
+            answers: Room::new(room),
+        }
     }
 
     /// Puts other options in force, for requests from now on.

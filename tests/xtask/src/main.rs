@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask ci`, `cargo xtask test`, `cargo xtask long`, `cargo xtask figures`.
+//! Developer commands: `cargo xtask ci`, `cargo xtask test`, the long campaigns, `cargo xtask figures`.
 //!
 //! Owns the order of the steps and what is printed. Never holds a test itself: rules are in [`rules`], tests are cargo's and the
 //! Python suites beside this crate.
@@ -10,6 +10,7 @@
 
 mod ci;
 mod figures;
+mod fuzz;
 mod process;
 mod project;
 mod python;
@@ -28,8 +29,14 @@ cargo xtask COMMAND
              test NAME…   only the parts whose name contains one of NAME
   long       the campaigns that a change cannot wait for
              long [--rounds N] [--seed N] [NAME…]
+  crash      kills the service at any instant, a thousand times; checks everything that clients saw
+             crash [--rounds N] [--seed N]
+  powercut   cuts the power under the service (an ext4 in a loop device; needs root), a hundred times
+             powercut [--cuts N] [--seed N]
   figures    builds release and prints the speed, memory and size table
              figures [--json] [--quick] [ROW…]
+  fuzz       runs the fuzz targets one after the other (needs cargo-fuzz); --keep takes what they found into tests/corpus
+             fuzz [--seconds N] [--keep] [TARGET…]
 ";
 
 /// What a command ends with: what to tell, if anything.
@@ -54,7 +61,10 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "rules" => rules::check(project),
         "test" => suites::test(project, rest),
         "long" => suites::long(project, rest),
+        "crash" => suites::campaign(project, "crash", "1000", rest),
+        "powercut" => suites::campaign(project, "power_cut", "100", rest),
         "figures" => figures::run(project, rest),
+        "fuzz" => fuzz::run(project, rest),
         _ => Err(HELP.to_owned()),
     }
 }
