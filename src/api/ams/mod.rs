@@ -38,7 +38,9 @@ use crate::telemetry::metrics::Metrics;
 use actix_web::web;
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Where a request's token may stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -125,18 +127,26 @@ pub struct Ams {
     auth: Auth,
     metrics: metrics::RouteMetrics,
     options: ArcSwap<AmsOptions>,
+    /// The first half of all requests' ids, random, and how many there were: the second.
+    requests: (u64, AtomicU64),
 }
 
 impl Ams {
     /// The dialect over this broker and its users.
     #[must_use]
     pub fn new(broker: Broker, auth: Auth, metrics: Arc<Metrics>, options: AmsOptions) -> Self {
-        Self { broker, auth, metrics: metrics::RouteMetrics::new(metrics), options: ArcSwap::from_pointee(options) }
+        let (metrics, options) = (metrics::RouteMetrics::new(metrics), ArcSwap::from_pointee(options));
+        Self { broker, auth, metrics, options, requests: (Uuid::new_v4().as_u64_pair().0, AtomicU64::new(0)) }
     }
 
     /// Puts other options in force, for requests from now on.
     pub fn set_options(&self, options: AmsOptions) {
         self.options.store(Arc::new(options));
+    }
+
+    /// An id that no other request has.
+    fn next_request_id(&self) -> Uuid {
+        Uuid::from_u64_pair(self.requests.0, self.requests.1.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The options in force.
