@@ -1,4 +1,5 @@
-//! Developer commands: `cargo xtask ci`, `cargo xtask test`, `cargo xtask long`, `cargo xtask figures`.
+//! Developer commands: `cargo xtask ci`, `cargo xtask test`, `cargo xtask long`, `cargo xtask bench`,
+//! `cargo xtask figures`.
 //!
 //! Owns the order of the steps and what is printed. Never holds a test itself: rules are in [`rules`], tests are cargo's and the
 //! Python suites beside this crate.
@@ -28,7 +29,9 @@ cargo xtask COMMAND
              test NAME…   only the parts whose name contains one of NAME
   long       the campaigns that a change cannot wait for
              long [--rounds N] [--seed N] [NAME…]
-  figures    builds release and prints the speed, memory and size table
+  bench      builds release and measures every row in three interleaved rounds, beside what HTTP and the disk alone do
+             bench [--json] [--quick] [ROW…]
+  figures    the same in one round, and the size of the source
              figures [--json] [--quick] [ROW…]
 ";
 
@@ -54,6 +57,7 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "rules" => rules::check(project),
         "test" => suites::test(project, rest),
         "long" => suites::long(project, rest),
+        "bench" => figures::bench(project, rest),
         "figures" => figures::run(project, rest),
         _ => Err(HELP.to_owned()),
     }
