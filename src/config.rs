@@ -3,6 +3,8 @@
 //! Order: compiled-in `config/default.toml` < the file of `--config` < environment `ANGELIA_SECTION__KEY` < `--set`. A setting
 //! that does not exist is refused with the nearest one that does. Opens nothing but configuration and secret files.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod keys;
 mod layers;
 mod places;

@@ -8,7 +8,10 @@
 
 mod bootstrap;
 mod control;
+mod descriptors;
 mod engine;
+#[cfg(test)]
+mod failing_disk_tests;
 mod foundation;
 mod gauges;
 mod listeners;

@@ -85,6 +85,20 @@ fn messages_go_through_the_command_line_from_arguments_files_and_lines() {
 }
 
 #[test]
+fn the_readmes_tour_works_as_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path(), &[]);
+    let tour = include_str!("../README.md").split("```sh").find(|block| block.contains("topic create")).unwrap();
+    let tour = tour.split("```").next().unwrap().replace("target/release/angelia", PROGRAM);
+    let output = shell(folder.path(), &format!("export ANGELIA_URL={}\nset -e\n{tour}", service.url("ams")));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("site=a  hello") && said.contains("published 1000 messages"), "{said}");
+    let offsets = json(&service.run(&["subscription", "offsets", "site-a", "--json"]));
+    assert_eq!(offsets, serde_json::json!({ "max": 1001, "min": 0, "current": 0 }));
+}
+
+#[test]
 fn a_follower_gets_what_is_published_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(folder.path(), &[]);

@@ -9,6 +9,7 @@ pub(crate) mod keys;
 #[cfg(test)]
 mod tests;
 
+use super::Random;
 use super::codec::document::{Record, TokenHash, decode, encode};
 use crate::clock::Clock;
 use crate::domain::{Error, ProjectId, Result, UserId};
@@ -65,13 +66,14 @@ impl Documents {
         metrics: Arc<Metrics>,
         age_max: Duration,
         entries_max: usize,
+        random: &Random,
     ) -> Self {
         let share = entries_max / 6;
         Self {
             store,
             clock,
             metrics,
-            writer: uuid::Uuid::new_v4().as_u128(),
+            writer: random.id(),
             sequence: AtomicU64::new(0),
             projects: Cache::new(age_max, share),
             topics: Cache::new(age_max, share),

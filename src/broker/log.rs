@@ -90,6 +90,8 @@ impl Inner {
                 Ok(Append::Conflict { .. }) => {}
                 Err(error) if error.is_unknown() => {
                     self.metrics.unknown_outcomes.with_label_values(&[entry.kind]).inc();
+                    #[cfg(feature = "planted")]
+                    crate::domain::planted::doubt();
                     unknown = Some(error);
                 }
                 Err(error) if unknown.is_none() => return Err(failed(error)),

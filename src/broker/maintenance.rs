@@ -31,6 +31,11 @@ async fn tidy(broker: Weak<Inner>) {
 async fn look_after(broker: Weak<Inner>) {
     let Some(every) = broker.upgrade().map(|inner| inner.options.maintenance_every) else { return };
     let (mut retention, mut sweeper) = (retention::Retention::default(), sweeper::Sweeper::default());
+    if let Some(broker) = broker.upgrade().map(|inner| Broker { inner })
+        && let Err(error) = retention.begin(&broker).await
+    {
+        tracing::warn!(%error, "the last time that was agreed on could not be read");
+    }
     while let Some(broker) = next(&broker, every).await {
         if let Err(error) = retention.run(&broker).await {
             tracing::warn!(%error, "retention could not look at all topics");
@@ -45,6 +50,7 @@ async fn look_after(broker: Weak<Inner>) {
 async fn next(broker: &Weak<Inner>, pause: Duration) -> Option<Broker> {
     let stopping = broker.upgrade()?.stopping.clone();
     tokio::select! {
+        biased;
         () = stopping.cancelled() => None,
         () = tokio::time::sleep(pause) => broker.upgrade().map(|inner| Broker { inner }),
     }

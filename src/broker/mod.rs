@@ -11,8 +11,11 @@ pub(crate) mod documents;
 mod fixture;
 #[cfg(test)]
 mod history_tests;
+#[cfg(test)]
+mod hostile_tests;
 mod log;
 mod maintenance;
+mod random;
 mod registry;
 mod resolve;
 mod retention;
@@ -24,6 +27,7 @@ pub use catalog::{
     NewProject, NewSubscription, NewTopic, Page, PageRequest, ProjectChange, SubscriptionChange, TopicChange,
 };
 pub use codec::message::{BatchBuilder, NewMessage};
+pub use random::Random;
 pub use subscription::{Delivery, Progress, PullRequest, Statistics};
 pub use topic::{Receipt, TopicBounds};
 
@@ -66,6 +70,10 @@ pub struct Options {
     pub maintenance_every: Duration,
     /// How long a subscription's own log is kept beyond its newest snapshot: audit trail and time machine.
     pub history: Duration,
+    /// A snapshot of a subscription is made after so many batches of events (or sooner, when they are large).
+    pub snapshot_every: u32,
+    /// Where fresh identities come from.
+    pub random: Random,
 }
 
 impl Default for Options {
@@ -82,6 +90,8 @@ impl Default for Options {
             clock_skew_max: Duration::from_secs(10),
             maintenance_every: Duration::from_secs(10),
             history: Duration::ZERO,
+            snapshot_every: 256,
+            random: Random::System,
         }
     }
 }
@@ -124,7 +134,7 @@ impl Broker {
             subscriptions: Registry::new(metrics.actors.with_label_values(&["subscription"])),
             cached_bytes: Arc::default(),
             waiting_pulls: Semaphore::new(options.waiting_pulls_max.min(Semaphore::MAX_PERMITS)),
-            writer: uuid::Uuid::new_v4().as_u128(),
+            writer: options.random.id(),
             appends: AtomicU64::new(0),
             stopping: CancellationToken::new(),
             store,

@@ -41,6 +41,11 @@ pub(super) struct Retention {
 }
 
 impl Retention {
+    /// Looks at the clock alone, when the broker starts: from here on a jump is told from time that passed.
+    pub(super) async fn begin(&mut self, broker: &Broker) -> Result<()> {
+        self.clock.is_sure(broker).await.map(drop)
+    }
+
     /// Looks at all topics. A topic that fails does not keep the others from their turn.
     pub(super) async fn run(&mut self, broker: &Broker) -> Result<()> {
         if !self.clock.is_sure(broker).await? {

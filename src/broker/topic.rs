@@ -5,6 +5,7 @@ mod reader;
 mod tail;
 
 pub(in crate::broker) use reader::Found;
+pub(in crate::broker) use tail::TailReader;
 
 use super::Broker;
 use super::codec::message::{BatchBuilder, MessageBatch};

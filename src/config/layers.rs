@@ -1,7 +1,7 @@
 //! Puts the layers of configuration together. Every setting of every layer must exist; a later layer wins, setting by setting.
 
 use super::{Invalid, keys};
-use config::{Config as Layers, File, FileFormat, Source, Value, ValueKind};
+use config::{Config as Layers, File, FileFormat, FileSourceString, Source, Value, ValueKind};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 
@@ -33,12 +33,7 @@ pub(super) fn merge<T: DeserializeOwned>(sources: &Sources) -> Result<T, Invalid
     if let Some(path) = &sources.file {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| Invalid(format!("cannot read {name}: {error}")))?;
-        let file = File::from_str(&text, FileFormat::Toml);
-        let table = file.collect().map_err(|error| Invalid(format!("{name} is no TOML: {}", one_line(&error))))?;
-        for key in flatten(&table) {
-            known(&name, &key)?;
-        }
-        layers = layers.add_source(file);
+        layers = layers.add_source(file(&name, &text)?);
     }
     for (name, value) in &sources.environment {
         let Some(key) = environment_key(name) else { continue };
@@ -54,6 +49,16 @@ pub(super) fn merge<T: DeserializeOwned>(sources: &Sources) -> Result<T, Invalid
     }
     let merged = layers.build().map_err(|error| Invalid(one_line(&error)))?;
     merged.try_deserialize().map_err(|error| Invalid(one_line(&error)))
+}
+
+/// A file's text as a layer, every setting in it known.
+pub(super) fn file(name: &str, text: &str) -> Result<File<FileSourceString, FileFormat>, Invalid> {
+    let file = File::from_str(text, FileFormat::Toml);
+    let table = file.collect().map_err(|error| Invalid(format!("{name} is no TOML: {}", one_line(&error))))?;
+    for key in flatten(&table) {
+        known(name, &key)?;
+    }
+    Ok(file)
 }
 
 /// The setting that an environment variable names, if it names one: `ANGELIA_STORE__URL` is `store.url`.

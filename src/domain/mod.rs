@@ -8,6 +8,8 @@ pub mod error;
 pub mod id;
 pub mod limits;
 pub mod message;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod project;
 pub mod subscription;
 pub mod topic;

@@ -41,6 +41,13 @@ impl Engine {
         Ok(Self { store: Arc::new(MeteredStore::new(inner, report, clock.clone())), segment })
     }
 
+    /// A store that is open already, to be served from a folder.
+    #[cfg(test)]
+    pub(super) fn over(store: SegmentStore, folder: &Path) -> Self {
+        let store = Arc::new(store);
+        Self { store: Arc::clone(&store) as _, segment: Some((store, folder.to_owned())) }
+    }
+
     /// The store, with its calls measured.
     pub(super) fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)

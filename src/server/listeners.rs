@@ -1,5 +1,6 @@
 //! HTTP servers on bound sockets, with their limits, and how they end.
 
+use super::descriptors;
 use crate::api::ams::{self, Ams};
 use crate::api::connection;
 use crate::api::ops::{self, Ops};
@@ -65,7 +66,7 @@ pub(super) fn serve_ams(
     let mut server = HttpServer::new(move || App::new().configure(ams::configure(Arc::clone(&ams))))
         .on_connect(connection::on_connect)
         .workers(workers)
-        .max_connections(limits.connections.div_ceil(workers))
+        .max_connections(descriptors::connections(limits.connections).div_ceil(workers))
         .client_request_timeout(Duration::from_secs(limits.header_seconds))
         .client_disconnect_timeout(Duration::from_secs(5))
         .tls_handshake_timeout(HANDSHAKE)

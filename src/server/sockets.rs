@@ -1,6 +1,7 @@
 //! Listening sockets: bound before anything else starts, so that a taken port is told at once and nothing was touched.
 
 use crate::config::Config;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
@@ -21,13 +22,20 @@ pub(super) struct Addresses {
 }
 
 impl Sockets {
-    /// Binds them all.
+    /// Binds them all. A connection whose client takes nothing of what was sent for `limits.keep_alive_seconds` is cut by the
+    /// kernel: as idle as one that sends nothing, but it holds an answer.
     pub(super) fn bind(config: &Config) -> Result<Self, String> {
-        Ok(Self {
+        let sockets = Self {
             ams: bind("listen.ams", &config.listen.ams)?,
             ams_tls: bind("listen.ams_tls", &config.listen.ams_tls)?,
             ops: bind("listen.ops", &config.listen.ops)?,
-        })
+        };
+        let millis = u32::try_from(config.limits.keep_alive_seconds.saturating_mul(1_000)).unwrap_or(u32::MAX);
+        for socket in [&sockets.ams, &sockets.ams_tls, &sockets.ops].into_iter().flatten() {
+            // Accepted connections inherit it.
+            set_tcp_user_timeout(socket, millis).map_err(|error| format!("cannot set a socket's timeout: {error}"))?;
+        }
+        Ok(sockets)
     }
 
     /// Where they are; a port of 0 has become a real one.

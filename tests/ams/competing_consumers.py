@@ -1,6 +1,6 @@
 """One `individual` subscription, competing consumers, kills: leases are exclusive, nothing is lost, nothing comes back once done.
 
-Consumers acknowledge, forget, release and extend what they pulled, while collectors publish and the server is killed ten times.
+Consumers acknowledge in time or too late, forget, release and extend what they pulled, while collectors publish and the server is killed ten times.
 """
 
 import base64
@@ -11,7 +11,6 @@ import time
 import history
 import records
 import runner
-import scene
 import server as servers
 import wire
 
@@ -26,6 +25,8 @@ TRANSIENT = (OSError, wire.http.client.HTTPException)
 class Job:
     """One run's actors. Any that fails stops all."""
 
+    lease_seconds = LEASE_SECONDS
+
     def __init__(self, raw, server, seed):
         self.raw = raw
         self.server = server
@@ -36,7 +37,7 @@ class Job:
         self.collecting = COLLECTORS
         self.errors = []
         self.lock = threading.Lock()
-        self.counts = {"acknowledged": 0, "forgotten": 0, "released": 0, "extended": 0, "late": 0}
+        self.counts = {"acknowledged": 0, "forgotten": 0, "slow": 0, "released": 0, "extended": 0, "late": 0}
 
     def guarded(self, call, *arguments):
         try:
@@ -74,7 +75,11 @@ class Job:
     def consumer(self, number):
         dice = random.Random("%d/%d" % (self.seed, number))
         holder = "consumer %d" % number
+        slow = []
         while True:
+            if slow and slow[0][0] < time.monotonic():
+                _, ids, offsets = slow.pop(0)
+                self.acknowledge(ids, offsets, holder)
             last_look = self.collecting == 0
             asked = time.monotonic()
             answer = self.request(self.raw.pull, "workers", dice.choice([1, 3, 10]))
@@ -84,9 +89,9 @@ class Job:
             batch = [(one["ackId"], int(one["message"]["messageId"]), base64.b64decode(one["message"]["data"]))
                      for one in answer.ok()["receivedMessages"]]
             for _, offset, data in batch:
-                self.leases.granted(offset, data, holder, asked, got, LEASE_SECONDS)
+                self.leases.granted(offset, data, holder, asked, got, self.lease_seconds)
             if batch:
-                self.use(batch, holder, dice)
+                self.use(batch, holder, dice, slow)
             elif last_look and len(self.leases.done) >= self.total():
                 return
             else:
@@ -96,26 +101,29 @@ class Job:
         answer = self.request(self.raw.subscription, "workers", "GET", None, "offsets")
         return answer.ok()["max"] if answer else float("inf")
 
-    def use(self, batch, holder, dice):
+    def use(self, batch, holder, dice, slow):
         """Does with a batch what consumers do: mostly the right thing."""
         choice = dice.random()
         offsets = [offset for _, offset, _ in batch]
         ids = [ack_id for ack_id, _, _ in batch]
         if choice < 0.08:
             self.count("forgotten", len(batch))
-        elif choice < 0.16:
-            self.leases.giving_up(offsets)
+        elif choice < 0.13:
+            self.count("slow", len(batch))
+            slow.append((time.monotonic() + self.lease_seconds * dice.uniform(0.9, 1.5), ids, offsets))
+        elif choice < 0.2:
+            self.leases.giving_up(offsets, holder)
             answer = self.modify(ids, 0)
             if answer:
                 self.count("released", len(batch))
         else:
-            if choice < 0.3:
+            if choice < 0.35:
                 asked = time.monotonic()
-                answer = self.modify(ids, LEASE_SECONDS + 1)
+                answer = self.modify(ids, self.lease_seconds + 1)
                 if answer and answer.status == 200:
-                    self.leases.extended(offsets, holder, asked, LEASE_SECONDS + 1)
+                    self.leases.extended(offsets, holder, asked, self.lease_seconds + 1)
                     self.count("extended", len(batch))
-            self.acknowledge(ids, offsets)
+            self.acknowledge(ids, offsets, holder)
 
     def modify(self, ids, seconds):
         answer = self.request(self.raw.subscription, "workers", "POST", {"ackIds": ids, "ackDeadlineSeconds": seconds}, "modifyAckDeadline")
@@ -125,8 +133,8 @@ class Job:
             answer.ok()
         return answer
 
-    def acknowledge(self, ids, offsets):
-        self.leases.giving_up(offsets)
+    def acknowledge(self, ids, offsets, holder):
+        self.leases.giving_up(offsets, holder)
         while True:
             answer = self.request(self.raw.ack, "workers", ids)
             if not answer:
@@ -137,7 +145,7 @@ class Job:
                 self.count("late", 1)
                 if len(ids) > 1:
                     for ack_id, offset in zip(ids, offsets):
-                        self.acknowledge([ack_id], [offset])
+                        self.acknowledge([ack_id], [offset], holder)
                 return
             answer.ok()
             self.leases.acknowledged(offsets, time.monotonic())
@@ -156,8 +164,7 @@ class Job:
             if self.errors:
                 return
             time.sleep(self.dice.random() * 0.03)
-            self.server.kill()
-            self.server.start()
+            self.server.crash(self.dice)
 
 
 def test_leases_are_exclusive_and_nothing_is_lost_through_ten_kills(options):
@@ -167,7 +174,7 @@ def test_leases_are_exclusive_and_nothing_is_lost_through_ten_kills(options):
             total = job.raw.offsets("workers")["max"]
             job.leases.check(job.published, total)
             runner.same(job.raw.pulled("workers", 100), [], "left after everything was acknowledged")
-            runner.same(server.starts, KILLS + 1, "starts")
+            runner.same(server.crashes, KILLS, "kills")
             print("     seed %d: %d messages, %d deliveries, %s" % (job.seed, total, job.leases.deliveries, job.counts))
 
 

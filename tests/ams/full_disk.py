@@ -5,9 +5,9 @@ Needs root for a small file system of its own; skipped elsewhere with a printed 
 
 import contextlib
 import os
-import shutil
 import subprocess
 
+import disk as disks
 import runner
 import server as servers
 import wire
@@ -58,14 +58,10 @@ def payload(number):
 
 @contextlib.contextmanager
 def world(_options):
-    if os.geteuid() != 0 or not shutil.which("mount"):
-        raise runner.Skip("a small file system of its own needs root and mount")
     with servers.folder("full-disk") as root:
         disk = os.path.join(root, "disk")
         os.mkdir(disk)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % DISK_MIB, "tmpfs", disk], capture_output=True, text=True, check=False)
-        if mounted.returncode:
-            raise runner.Skip("tmpfs cannot be mounted here: " + mounted.stderr.strip())
+        mount(disk)
         try:
             with servers.running("full-disk-server", start=False) as server:
                 server.store = os.path.join(disk, "data")
@@ -73,6 +69,15 @@ def world(_options):
                 yield World(server, disk)
         finally:
             subprocess.run(["umount", "-l", disk], check=True)
+
+
+def mount(disk):
+    """Mounts a small disk that only this process and its children see, so that it is gone with them however they end."""
+    disks.own_mounts()
+    try:
+        disks.command("mount", "-t", "tmpfs", "-o", "size=%dm" % DISK_MIB, "tmpfs", disk)
+    except subprocess.CalledProcessError as error:
+        raise runner.Skip("a small disk cannot be mounted here: " + error.stderr.strip()) from None
 
 
 def test_a_full_disk_refuses_publishes_and_serves_reads_and_acks(world):

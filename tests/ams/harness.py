@@ -73,6 +73,14 @@ def test_an_id_given_twice_and_a_torn_request_are_found():
     runner.raises(AssertionError, sent.done, [8], [b"c", b"d"])
 
 
+def test_a_message_that_is_there_more_often_than_it_was_sent_is_found():
+    sent = published(b"a")
+    error = runner.raises(AssertionError, history.check_delivery, sent, consumer(b"a", b"a"), 2)
+    assert "sent 1 times is there 2 times" in str(error), error
+    sent.sending([b"a"])
+    history.check_delivery(sent, consumer(b"a", b"a"), 2)
+
+
 def test_a_delivery_after_a_durable_acknowledgement_is_found():
     seen = consumer(b"a", b"b")
     seen.acknowledging(1)
@@ -96,12 +104,33 @@ def test_leases_that_follow_each_other_pass():
     leases = history.Leases()
     leases.granted(0, b"a", "one", asked=1.0, got=1.1, seconds=5)
     leases.granted(0, b"a", "two", asked=6.0, got=6.1, seconds=5)
-    leases.giving_up([0])
+    leases.giving_up([0], "two")
     leases.granted(0, b"a", "one", asked=6.2, got=6.3, seconds=5)
     leases.acknowledged([0], 6.4)
     leases.check(published(b"a"), 1)
     leases.granted(0, b"a", "two", asked=6.5, got=6.6, seconds=5)
     runner.raises(AssertionError, leases.check, published(b"a"), 1)
+
+
+def test_a_seek_ends_leases_and_brings_back_only_what_follows():
+    leases = history.Leases()
+    for offset in (0, 1):
+        leases.granted(offset, b"a", "one", asked=1.0, got=1.1, seconds=5)
+        leases.acknowledged([offset], 1.2)
+    leases.sought(1)
+    leases.granted(1, b"a", "two", asked=1.3, got=1.4, seconds=5)
+    assert not leases.broken, leases.broken
+    leases.granted(0, b"a", "two", asked=1.3, got=1.4, seconds=5)
+    assert leases.broken, "what lies before a seek came again"
+
+
+def test_giving_up_a_lease_that_is_anothers_by_now_ends_nothing():
+    leases = history.Leases()
+    leases.granted(0, b"a", "one", asked=1.0, got=1.1, seconds=2)
+    leases.granted(0, b"a", "two", asked=4.0, got=4.1, seconds=2)
+    leases.giving_up([0], "one")
+    leases.granted(0, b"a", "one", asked=5.0, got=5.1, seconds=2)
+    assert leases.broken, "a late acknowledgement ended another consumer's lease"
 
 
 def test_an_extended_lease_lasts_longer():

@@ -5,7 +5,7 @@ Pure bookkeeping: never talks to a server. Fails with a sentence that names the 
 
 import hashlib
 import threading
-from collections import namedtuple
+from collections import Counter, namedtuple
 
 
 def digest(data):
@@ -17,7 +17,8 @@ class Published:
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.sent = {}
+        # How often each payload was sent: so often it may be there.
+        self.sent = Counter()
         self.acknowledged = {}
         self.attempts = 0
 
@@ -25,7 +26,7 @@ class Published:
         with self.lock:
             self.attempts += 1
             for payload in payloads:
-                self.sent[digest(payload)] = len(payload)
+                self.sent[digest(payload)] += 1
 
     def done(self, offsets, payloads):
         """A publish was acknowledged with these offsets."""
@@ -90,6 +91,9 @@ def check_delivery(published, consumer, total):
         assert consumer.seen[offset] == wanted, "%s: offset %d holds other bytes than were acknowledged" % (consumer.name, offset)
     for offset, got in consumer.seen.items():
         assert got in published.sent, "%s: offset %d holds bytes that nobody sent" % (consumer.name, offset)
+    for got, count in Counter(consumer.seen.values()).items():
+        assert count <= published.sent[got], "%s: a payload that was sent %d times is there %d times, at %s" % (
+            consumer.name, published.sent[got], count, [offset for offset, one in consumer.seen.items() if one == got])
     ordered = [consumer.times[offset] for offset in sorted(consumer.times)]
     assert ordered == sorted(ordered), "%s: publish times go back" % consumer.name
 
@@ -124,11 +128,13 @@ class Leases:
                 self.broken.append(text % (offset, holder, held.holder, held.until - got))
             self.current[offset] = Lease(offset, holder, asked, got, asked + seconds)
 
-    def giving_up(self, offsets):
-        """A release, or an acknowledgement, is about to be sent: from now on the lease may be over."""
+    def giving_up(self, offsets, holder):
+        """A release, or an acknowledgement, is about to be sent: from now on this holder's lease may be over, nobody else's."""
         with self.lock:
             for offset in offsets:
-                self.current.pop(offset, None)
+                held = self.current.get(offset)
+                if held and held.holder == holder:
+                    del self.current[offset]
 
     def extended(self, offsets, holder, asked, seconds):
         with self.lock:
@@ -141,6 +147,13 @@ class Leases:
         with self.lock:
             for offset in offsets:
                 self.done.setdefault(offset, at)
+
+    def sought(self, offset):
+        """The cursor was set while nobody pulled: leases are over, and what follows comes again."""
+        with self.lock:
+            self.current.clear()
+            for later in [one for one in self.done if one >= offset]:
+                del self.done[later]
 
     def check(self, published, total):
         assert not self.broken, "%d breaches, the first: %s" % (len(self.broken), self.broken[0])

@@ -17,7 +17,7 @@ def main():
     words = argparse.ArgumentParser(prog="run.py", description="runs one suite")
     words.add_argument("suite")
     words.add_argument("--seed", type=int, default=None, help="repeat a run's random choices")
-    words.add_argument("--rounds", type=int, default=1, help="how many times a campaign repeats itself")
+    words.add_argument("--rounds", type=int, default=None, help="how many times a campaign repeats itself")
     words.add_argument("tests", nargs="*", help="only the tests whose name contains one of these")
     options = words.parse_args()
     if options.seed is None:
@@ -26,8 +26,12 @@ def main():
         if name.lower().endswith("_proxy"):
             del os.environ[name]
     runner.die_with_parent()
+    sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hostile"))
+    suite = importlib.import_module(options.suite)
+    if options.rounds is None:
+        options.rounds = getattr(suite, "ROUNDS", 1)
     print("suite %s, seed %d, rounds %d" % (options.suite, options.seed, options.rounds))
-    sys.exit(runner.run(importlib.import_module(options.suite), options))
+    sys.exit(runner.run(suite, options))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import requests
 from argo_ams_library import AmsBalancerException, AmsConnectionException, AmsMessage, AmsTimeoutException
 from argo_ams_library import ArgoMessagingService
 
+import wire
 from server import SERVICE_TOKEN
 
 # What a client meets while the server is down or has just died, and may try again after.
@@ -56,6 +57,5 @@ def raw(message):
 
 
 def stamp(message):
-    """The publish time in a form that sorts: nine fraction digits."""
-    head, _, fraction = message.get_publishtime().rstrip("Z").partition(".")
-    return "%s.%s" % (head, fraction.ljust(9, "0"))
+    """The publish time in a form that sorts."""
+    return wire.sortable(message.get_publishtime())

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 import runner
 
@@ -35,6 +36,9 @@ class Server:
         self.process = None
         self.ports = {}
         self.starts = 0
+        self.start_seconds = 0.0
+        self.crashes = 0
+        self.crashes_in_start = 0
 
     def command(self):
         listen = {name: "127.0.0.1:%d" % self.ports.get(name, 0) for name in ("ams", "ams_tls", "ops")}
@@ -54,8 +58,10 @@ class Server:
 
     def start(self):
         """Starts the process and waits until it says where it listens."""
+        begun = time.monotonic()
         self.launch()
         found = runner.until(self._ready, START_SECONDS, "the server listens", every=0.005)
+        self.start_seconds = time.monotonic() - begun
         urls = dict(word.split("=", 1) for word in found.group(1).decode().split() if "=" in word)
         first = not self.ports
         for name, url in urls.items():
@@ -108,6 +114,17 @@ class Server:
         code = process.wait()
         assert code == -signal.SIGKILL, "the server had ended by itself with %s:\n%s" % (code, self.tail())
 
+    def crash(self, dice):
+        """SIGKILL, now and then another one in the middle of the next start, then a start."""
+        self.kill()
+        while dice.random() < 0.25:
+            self.launch()
+            time.sleep(dice.random() * self.start_seconds)
+            self.kill()
+            self.crashes_in_start += 1
+        self.start()
+        self.crashes += 1
+
     def close(self):
         if self.process is not None:
             self.process.kill()
@@ -132,22 +149,29 @@ def binary():
 
 
 @contextlib.contextmanager
-def folder(name):
-    """A fresh folder that is removed at the end, unless KEEP is set."""
+def folder(name, kept_on_failure=False):
+    """A fresh folder that is removed at the end, unless KEEP is set, or it is wanted for looking into a failure."""
     work = os.environ.get("ANGELIA_WORK") or tempfile.gettempdir()
     os.makedirs(work, exist_ok=True)
     path = tempfile.mkdtemp(prefix=name + "-", dir=os.path.abspath(work))
+    failed = True
     try:
         yield path
+        failed = False
+    except runner.Skip:
+        failed = False
+        raise
     finally:
-        if not os.environ.get("KEEP"):
+        if failed and kept_on_failure:
+            print("     kept: %s" % path)
+        elif not os.environ.get("KEEP"):
             shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def running(name, settings=(), start=True):
+def running(name, settings=(), start=True, kept_on_failure=False):
     """A server on a fresh folder; killed and removed at the end. Its last words are shown when the test fails."""
-    with folder(name) as root:
+    with folder(name, kept_on_failure) as root:
         server = Server(root, settings)
         try:
             if start:

@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import socket
+import threading
 from collections import namedtuple
 
 import server as servers
@@ -28,7 +29,7 @@ class Answer(namedtuple("Answer", "status headers body")):
 
 
 class Wire:
-    """Requests to one server, as one token; one connection each unless `session` is used."""
+    """Requests to one server, as one token; one connection each."""
 
     def __init__(self, server, token=servers.SERVICE_TOKEN, project=None):
         self.server = server
@@ -108,6 +109,36 @@ class Wire:
 
     def move(self, name, offset):
         return self.subscription(name, "POST", {"offset": offset}, "modifyOffset")
+
+
+class Session(Wire):
+    """The same, but each thread keeps its connection to one process of the server for as long as it works."""
+
+    def __init__(self, server, token=servers.SERVICE_TOKEN, project=None):
+        super().__init__(server, token, project)
+        self.kept = threading.local()
+
+    def call(self, method, path, body=None, headers=None, token="", timeout=30):
+        if getattr(self.kept, "of", None) != self.server.starts:
+            self.kept.of = self.server.starts
+            self.kept.line = http.client.HTTPConnection("127.0.0.1", self.server.ports["ams"], timeout=timeout)
+        try:
+            return self.send(self.kept.line, method, path, body, headers, token)
+        except (OSError, http.client.HTTPException):
+            self.kept.line.close()
+            raise
+
+
+def received(answer):
+    """A pull's answer as (offset, data, publish time that sorts), for `history`."""
+    return [(int(one["message"]["messageId"]), base64.b64decode(one["message"].get("data", "")), sortable(one["message"]["publishTime"]))
+            for one in answer.ok()["receivedMessages"]]
+
+
+def sortable(time):
+    """A publish time with all nine fraction digits."""
+    head, _, fraction = time.rstrip("Z").partition(".")
+    return "%s.%s" % (head, fraction.ljust(9, "0"))
 
 
 def message(one):

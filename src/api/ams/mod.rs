@@ -9,10 +9,14 @@ mod acl;
 mod bodies;
 mod cors;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod json;
 mod members;
 mod metrics;
 mod offsets;
+#[cfg(test)]
+mod openapi;
 mod paths;
 mod payload;
 mod principal;
@@ -22,6 +26,7 @@ mod pull;
 mod query;
 mod render;
 mod request;
+mod room;
 mod status;
 mod subscriptions;
 mod times;
@@ -37,6 +42,7 @@ use crate::domain::acl::RoleTable;
 use crate::telemetry::metrics::Metrics;
 use actix_web::web;
 use arc_swap::{ArcSwap, Guard};
+use room::Room;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -129,14 +135,26 @@ pub struct Ams {
     options: ArcSwap<AmsOptions>,
     /// The first half of all requests' ids, random, and how many there were: the second.
     requests: (u64, AtomicU64),
+    /// Of request bodies.
+    bodies: Arc<Room>,
+    /// Of answers.
+    answers: Arc<Room>,
 }
 
 impl Ams {
     /// The dialect over this broker and its users.
     #[must_use]
     pub fn new(broker: Broker, auth: Auth, metrics: Arc<Metrics>, options: AmsOptions) -> Self {
-        let (metrics, options) = (metrics::RouteMetrics::new(metrics), ArcSwap::from_pointee(options));
-        Self { broker, auth, metrics, options, requests: (Uuid::new_v4().as_u64_pair().0, AtomicU64::new(0)) }
+        let room = options.body_bytes_max.saturating_mul(room::LARGEST).max(room::LEAST);
+        Self {
+            broker,
+            auth,
+            metrics: metrics::RouteMetrics::new(metrics),
+            options: ArcSwap::from_pointee(options),
+            requests: (Uuid::new_v4().as_u64_pair().0, AtomicU64::new(0)),
+            bodies: Room::new(room),
+            answers: Room::new(room),
+        }
     }
 
     /// Puts other options in force, for requests from now on.

@@ -66,7 +66,7 @@ pub(crate) struct Route {
     /// Its method.
     pub(crate) method: Method,
     /// Its segments after `/v1/`: a literal, `{variable}`, or `{variable}:verb`.
-    pattern: &'static [&'static str],
+    pub(crate) pattern: &'static [&'static str],
     /// Who may by default; for the routes that check by themselves, who sees more.
     pub(crate) roles: &'static [&'static str],
 }

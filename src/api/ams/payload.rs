@@ -1,6 +1,7 @@
 //! How a message's `data` and what is stored relate: decoded if that loses nothing, as it stands otherwise.
 
-use super::render::Json;
+use super::json::{self, Reader};
+use super::render::{Json, escaped_length};
 use crate::broker::BatchBuilder;
 use crate::domain::message::{Payload, PayloadForm};
 use base64::Engine;
@@ -10,8 +11,22 @@ use std::sync::LazyLock;
 /// Standard alphabet, padding required, no stray bits: exactly one text decodes to given bytes.
 static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(GeneralPurposeConfig::new()));
 
+/// Reads a string as the payload of the message that was begun: its form, and what the text takes inside a JSON string. Base64 goes
+/// from the body to its place in one step.
+pub(crate) fn read(reader: &mut Reader<'_>, batch: &mut BatchBuilder) -> json::Result<(PayloadForm, usize)> {
+    let mut letters = 0;
+    let text = reader.string_unless(|text| {
+        letters = text.len();
+        put_decoded(text, batch)
+    })?;
+    Ok(match text {
+        None => (PayloadForm::Binary, letters),
+        Some(text) => (put(&text, batch), escaped_length(&text)),
+    })
+}
+
 /// Makes a `data` text the payload of the message that was begun, and tells in which form.
-pub(crate) fn put(data: &str, batch: &mut BatchBuilder) -> PayloadForm {
+fn put(data: &str, batch: &mut BatchBuilder) -> PayloadForm {
     if put_decoded(data.as_bytes(), batch) {
         return PayloadForm::Binary;
     }
@@ -20,7 +35,7 @@ pub(crate) fn put(data: &str, batch: &mut BatchBuilder) -> PayloadForm {
 }
 
 /// Makes what a text is the one base64 form of the payload of the message that was begun. Whether it is one; if not, the payload is empty.
-pub(crate) fn put_decoded(text: &[u8], batch: &mut BatchBuilder) -> bool {
+fn put_decoded(text: &[u8], batch: &mut BatchBuilder) -> bool {
     batch.begin();
     if !text.len().is_multiple_of(4) {
         return false;

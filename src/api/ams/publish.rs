@@ -64,16 +64,7 @@ impl Messages for Decoder<'_> {
     }
 
     fn data(&mut self, reader: &mut Reader<'_>) -> json::Result<()> {
-        let batch = &mut self.batch;
-        let mut letters = 0;
-        let text = reader.string_unless(|text| {
-            letters = text.len();
-            payload::put_decoded(text, batch)
-        })?;
-        (self.form, self.data_bytes) = match text {
-            None => (PayloadForm::Binary, letters),
-            Some(text) => (payload::put(&text, batch), escaped_length(&text)),
-        };
+        (self.form, self.data_bytes) = payload::read(reader, &mut self.batch)?;
         Ok(())
     }
 

@@ -33,7 +33,21 @@ pub(crate) async fn pull(call: &Call<'_>) -> Answer {
     } else {
         pull.await?
     };
-    shown(call, &subscription, &deliveries)
+    let answer = AnswerSize::of(call, &subscription, &deliveries)?;
+    if !call.ams.answers.fits(answer.bytes) {
+        give_back(call, &subscription, &deliveries).await?;
+        return Err(Failure::later("Too many answers that nobody has read yet, try again later").into());
+    }
+    Ok(shown(&subscription, &answer, &deliveries))
+}
+
+/// Ends the leases of messages that are not given out after all. A window needs nothing: the next pull redefines it.
+async fn give_back(call: &Call<'_>, subscription: &Subscription, deliveries: &[Delivery]) -> Result<(), Refusal> {
+    if subscription.settings.mode == AckMode::Individual {
+        let leases = deliveries.iter().map(|delivery| (delivery.published.offset, delivery.fence)).collect();
+        call.ams.broker.release(subscription, Targets::Leased(leases), Duration::ZERO, None).await?;
+    }
+    Ok(())
 }
 
 /// A subscription without topic is told before a bad body.
@@ -44,15 +58,28 @@ async fn bad_body(call: &Call<'_>, subscription: &Subscription) -> Refusal {
     }
 }
 
+/// How large an answer will be about, and the beginning of its ack ids.
+struct AnswerSize {
+    prefix: String,
+    bytes: usize,
+}
+
+impl AnswerSize {
+    fn of(call: &Call<'_>, subscription: &Subscription, deliveries: &[Delivery]) -> Result<Self, Failure> {
+        let prefix = format!("projects/{}/subscriptions/{}:", call.project()?.name, subscription.name);
+        let size = |message: &Published| {
+            message.message.payload.bytes.len().div_ceil(3) * 4 + message.message.attributes.stored().len() * 2
+        };
+        let each = deliveries.iter().map(|delivery| size(&delivery.published) + prefix.len() + 320);
+        let bytes = each.sum::<usize>() + 64;
+        Ok(Self { prefix, bytes })
+    }
+}
+
 /// The body that gives messages out, written in one go into one buffer.
-fn shown(call: &Call<'_>, subscription: &Subscription, deliveries: &[Delivery]) -> Answer {
-    let project = call.project()?;
-    let prefix = format!("projects/{}/subscriptions/{}:", project.name, subscription.name);
-    let size = |message: &Published| {
-        message.message.payload.bytes.len().div_ceil(3) * 4 + message.message.attributes.stored().len() * 2
-    };
-    let bytes = deliveries.iter().map(|delivery| size(&delivery.published) + prefix.len() + 320).sum::<usize>() + 64;
-    Ok(render::object_of(Indent::Three, bytes, |json| {
+fn shown(subscription: &Subscription, answer: &AnswerSize, deliveries: &[Delivery]) -> Vec<u8> {
+    let AnswerSize { prefix, bytes } = answer;
+    render::object_of(Indent::Three, *bytes, |json| {
         json.field("receivedMessages").array(|json| {
             for delivery in deliveries {
                 json.item().object(|json| {
@@ -66,7 +93,7 @@ fn shown(call: &Call<'_>, subscription: &Subscription, deliveries: &[Delivery]) 
                 });
             }
         });
-    }))
+    })
 }
 
 /// A message: no field but these four, clients fail on others.
@@ -102,7 +129,7 @@ fn targets(call: &Call<'_>, subscription: &Subscription, ids: &[Cow<'_, str>]) -
 }
 
 /// The highest of offsets that fit 64 bits with sign; none if one is no such number, or none is at least 0.
-fn through<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<Offset> {
+pub(super) fn through<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<Offset> {
     let mut highest = None;
     for id in ids {
         let offset: i64 = id?.parse().ok()?;
@@ -112,7 +139,7 @@ fn through<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<Offset> {
 }
 
 /// Offsets with their fences; none if one is not such a pair, or there is none, or there are too many.
-fn leased<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<Vec<(Offset, Fence)>> {
+pub(super) fn leased<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<Vec<(Offset, Fence)>> {
     let pair = |id: Option<&str>| {
         let (offset, fence) = id?.split_once('.')?;
         Some((Offset(offset.parse().ok()?), Fence(fence.parse().ok()?)))

@@ -4,6 +4,7 @@ use super::error::{Failure, JSON, Refusal, translate};
 use super::paths::{Match, Operation, RequestPath, Route, Variables};
 use super::principal::{self, Principal};
 use super::query::Query;
+use super::room::{Large, SMALL, Share};
 use super::{Ams, cors, members, offsets, projects, publish, pull, status, subscriptions, topics, users};
 use crate::api::hang_up;
 use crate::domain::project::Project;
@@ -26,6 +27,9 @@ use uuid::Uuid;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest time to read on what a refused client still sends.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// How much room a body gets before it comes: what is announced costs the client nothing.
+const BODY_ROOM_AT_ONCE: usize = 1 << 20;
 
 /// What a handler answers: the body of a 200, or why not.
 pub(crate) type Answer = Result<Vec<u8>, Refusal>;
@@ -87,9 +91,16 @@ async fn respond(ams: &Ams, id: Uuid, request: &HttpRequest, found: Match<'_>, p
         }
     };
     match serve(ams, request, route, variables, payload).await {
-        Ok(body) => HttpResponse::Ok().insert_header((CONTENT_TYPE, JSON)).body(body),
+        Ok(body) => shown(ams, body),
         Err(refusal) => refused(id, route, refusal).answer(),
     }
+}
+
+/// A success with its body. A large one counts until its client has taken it.
+fn shown(ams: &Ams, body: Vec<u8>) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((CONTENT_TYPE, JSON));
+    if body.len() > SMALL { answer.body(Large::new(body, ams.answers.share())) } else { answer.body(body) }
 }
 
 fn moved(mut path: String, query: &str) -> HttpResponse {
@@ -136,7 +147,8 @@ async fn serve(
         _ => {}
     }
     let principal = principal::admit(ams, route, &variables, token).await?;
-    let body = body(ams, request, payload).await?;
+    let mut share = ams.bodies.share();
+    let body = body(ams, request, payload, &mut share).await?;
     dispatch(route.operation, &Call { ams, request, variables, query, principal, body }).await
 }
 
@@ -188,8 +200,9 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
     }
 }
 
-/// Reads the body, as one slice if it came as one.
-async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, Failure> {
+/// Reads the body, as one slice if it came as one. What has come of it counts in `share`, not what is announced: a client that
+/// sends nothing takes no room from others.
+async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload, share: &mut Share) -> Result<Bytes, Failure> {
     let (limit, time_max) = {
         let options = ams.options();
         (options.body_bytes_max, options.body_time_max)
@@ -203,12 +216,15 @@ async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload) -> Result
         let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
         let first = first.map_err(|_| Failure::INVALID_BODY)?;
         let Some(mut next) = payload.next().await else { return Ok(first) };
-        let mut whole = BytesMut::with_capacity(announced.unwrap_or(first.len() * 2));
+        let mut whole = BytesMut::with_capacity(announced.unwrap_or(first.len() * 2).min(BODY_ROOM_AT_ONCE));
         whole.extend_from_slice(&first);
         loop {
             let chunk = next.map_err(|_| Failure::INVALID_BODY)?;
             if whole.len() + chunk.len() > limit {
                 return Err(Failure::TOO_LARGE);
+            }
+            if !share.grow_to(whole.len() + chunk.len()) {
+                return Err(Failure::later("Too many large requests, try again later"));
             }
             whole.extend_from_slice(&chunk);
             match payload.next().await {

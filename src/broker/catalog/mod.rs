@@ -28,20 +28,20 @@ use crate::storage::Store;
 use crate::telemetry::metrics::Metrics;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use uuid::{ContextV7, Uuid};
 
 /// What a broker keeps for its documents.
 pub(crate) struct Catalog {
     documents: Documents,
-    /// Makes identities that grow, also within one microsecond and when the wall clock goes back.
-    identities: Mutex<ContextV7>,
+    /// The last identity that was made.
+    last_identity: Mutex<u128>,
 }
 
 impl Catalog {
     /// A catalogue over a store.
     pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, options: &Options, metrics: Arc<Metrics>) -> Self {
-        let documents = Documents::new(store, clock, metrics, options.cache_age, options.cache_entries);
-        Self { documents, identities: Mutex::new(ContextV7::new()) }
+        let documents =
+            Documents::new(store, clock, metrics, options.cache_age, options.cache_entries, &options.random);
+        Self { documents, last_identity: Mutex::new(0) }
     }
 }
 
@@ -57,11 +57,16 @@ impl Broker {
         &self.inner.catalog.documents
     }
 
-    /// A fresh identity, greater than all that this process made before.
+    /// A fresh identity (a UUID of version 7), greater than all that this process made before, also within one microsecond and
+    /// when the wall clock goes back.
     pub(crate) fn fresh_identity(&self, now: Timestamp) -> u128 {
-        let nanos = u32::try_from(now.0 % 1_000_000 * 1_000).unwrap_or(0);
-        let context = self.inner.catalog.identities.lock();
-        Uuid::new_v7(uuid::Timestamp::from_unix(&*context, now.seconds(), nanos)).as_u128()
+        let [.., a, b, c, d, e, f, g, h] = self.inner.options.random.id().to_be_bytes();
+        let [micros_high, micros_low] = u16::try_from(now.0 % 1_000).unwrap_or(0).to_be_bytes();
+        let tail = [micros_high, micros_low, a, b, c, d, e, f, g, h];
+        let fresh = uuid::Builder::from_unix_timestamp_millis(now.0 / 1_000, &tail).into_uuid().as_u128();
+        let mut last = self.inner.catalog.last_identity.lock();
+        *last = fresh.max(last.saturating_add(1));
+        *last
     }
 }
 

@@ -7,7 +7,6 @@ use crate::domain::subscription::{Settings, Subscription};
 use crate::domain::{Error, LogRef, Name, ProjectId, Resource, Result, SubscriptionId, UserId};
 use crate::storage::{LogId, Offset};
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// What a new subscription is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,7 +66,7 @@ impl Broker {
         self.project_by_id(project).await?;
         let now = self.now();
         let NewSubscription { name, topic, settings, created_by } = new;
-        let log = LogRef(Uuid::new_v4().as_u128());
+        let log = LogRef(self.inner.options.random.id());
         let subscription = Subscription {
             id: SubscriptionId(self.fresh_identity(now)),
             project,

@@ -6,7 +6,6 @@ use crate::domain::topic::{Retention, Topic};
 use crate::domain::{Error, Incarnation, LogRef, Name, ProjectId, Resource, Result, SchemaId, TopicId, UserId};
 use crate::storage::{LogId, Offset};
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// What a new topic is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,7 +58,7 @@ impl Broker {
         self.project_by_id(project).await?;
         let now = self.now();
         let NewTopic { name, retention, schema, created_by } = new;
-        let log = LogRef(Uuid::new_v4().as_u128());
+        let log = LogRef(self.inner.options.random.id());
         let topic = Topic {
             id: TopicId(self.fresh_identity(now)),
             project,

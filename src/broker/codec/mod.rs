@@ -2,6 +2,8 @@
 
 pub(crate) mod document;
 pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod message;
 pub mod snapshot;
 mod wire;

@@ -7,7 +7,7 @@ use super::keys::Keyed;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +17,9 @@ const SHARDS: usize = 16;
 /// The cached documents of one kind of key.
 pub(crate) struct Cache<K: Keyed> {
     shards: [RwLock<Shard<K>>; SHARDS],
-    hasher: RandomState,
+    /// Chooses the shard, the same in each run. Who contrives keys of one shard only makes that part of the cache less useful;
+    /// the maps inside are keyed at random.
+    hasher: BuildHasherDefault<DefaultHasher>,
     age_max: Duration,
     shard_max: usize,
 }
@@ -47,7 +49,7 @@ impl<K: Keyed> Cache<K> {
     /// A cache of at most about `entries_max` documents (at least one for each shard).
     pub(crate) fn new(age_max: Duration, entries_max: usize) -> Self {
         let shards = std::array::from_fn(|_| RwLock::new(Shard { entries: HashMap::new(), generation: 0 }));
-        Self { shards, hasher: RandomState::new(), age_max, shard_max: (entries_max / SHARDS).max(1) }
+        Self { shards, hasher: BuildHasherDefault::new(), age_max, shard_max: (entries_max / SHARDS).max(1) }
     }
 
     fn shard(&self, key: &K) -> &RwLock<Shard<K>> {

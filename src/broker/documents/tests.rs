@@ -11,7 +11,7 @@ const START: u64 = 1_700_000_000_000_000;
 
 fn documents(store: &Arc<FaultyStore>, clock: &Clock) -> Documents {
     let metrics = Arc::new(Metrics::new().unwrap());
-    Documents::new(store.clone(), clock.clone(), metrics, Duration::from_secs(1), 600)
+    Documents::new(store.clone(), clock.clone(), metrics, Duration::from_secs(1), 600, &Random::System)
 }
 
 fn fresh() -> (Arc<FaultyStore>, Clock, Documents) {

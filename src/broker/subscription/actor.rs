@@ -6,7 +6,7 @@
 use super::round::{Desk, Outcome};
 use crate::broker::Broker;
 use crate::broker::resolve::Standing;
-use crate::broker::topic::TopicActor;
+use crate::broker::topic::{TailReader, TopicActor};
 use crate::domain::subscription::state::State;
 use crate::domain::subscription::{Command, Grant, Reply, Subscription, Targets};
 use crate::domain::{Error, Offset, Result, Timestamp};
@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 /// Most commands that one append carries.
 const ROUND_MAX: usize = 256;
@@ -301,7 +301,7 @@ struct Parked {
     /// Whether there may be something for them.
     due: bool,
     /// The topic's end, watched while somebody waits.
-    tail: Option<(Arc<TopicActor>, watch::Receiver<Offset>)>,
+    tail: Option<(Arc<TopicActor>, TailReader)>,
 }
 
 impl Parked {
@@ -330,7 +330,7 @@ impl Parked {
                 self.tail = Some((Arc::clone(&topic.actor), topic.actor.watch(broker)));
             }
             // The round saw the topic up to here.
-            let seen = self.tail.as_mut().map(|(_, tail)| *tail.borrow_and_update());
+            let seen = self.tail.as_mut().map(|(_, tail)| tail.look());
             self.due |= seen.is_some_and(|seen| seen > topic.next);
         }
     }
@@ -340,13 +340,15 @@ impl Parked {
         let until = desk.next_timer(broker).unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
         let grown = async {
             match &mut self.tail {
-                Some((_, tail)) => tail.changed().await.is_ok(),
+                Some((_, tail)) => tail.grown().await,
                 None => std::future::pending().await,
             }
         };
+        // In order, not at random: a run can be repeated exactly.
         self.due = tokio::select! {
+            biased;
             () = actor.wake.notified() => false,
-            _ = grown => true,
+            () = grown => true,
             () = tokio::time::sleep(until) => true,
             () = broker.inner.stopping.cancelled() => false,
         };

@@ -90,7 +90,8 @@ impl Broker {
         let mut tail = topic.actor.watch(self);
         // Over or not, what there is by then is given out.
         tokio::select! {
-            _ = tokio::time::timeout(wait, tail.wait_for(|next| *next >= enough)) => {}
+            biased;
+            _ = tokio::time::timeout(wait, tail.reaches(enough)) => {}
             () = self.inner.stopping.cancelled() => {}
         }
         Ok(())

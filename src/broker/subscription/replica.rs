@@ -12,8 +12,9 @@ use crate::domain::{Error, Offset, Resource, Result};
 use crate::storage::{LogId, Position, Purpose, Read, ReadLimit, StoredBatch, Time};
 
 const READ: ReadLimit = ReadLimit { bytes: 1 << 20, batches: 1_024 };
-/// A snapshot is made after so many batches of events, or so many bytes, but never less than twice the last snapshot's size.
-const SNAPSHOT_EVERY: (u32, usize) = (256, 256 << 10);
+/// A snapshot is made after so many bytes of events, if not sooner for their count, but never less than twice the last
+/// snapshot's size.
+const SNAPSHOT_BYTES: usize = 256 << 10;
 /// How often loading begins anew because the log was trimmed under it.
 const LOADS_MAX: u32 = 5;
 
@@ -89,10 +90,16 @@ impl Replica {
     /// Appends events that were applied to the state already. After any other outcome than [`Outcome::Appended`] the state
     /// is ahead of the log and must be thrown away.
     pub(super) async fn append(&mut self, broker: &Broker, events: Vec<Event>, purpose: Purpose) -> Result<Outcome> {
+        #[cfg(feature = "planted")]
+        let (again, _) = (events.clone(), crate::domain::planted::doubted());
         let record = Record { newest_snapshot: self.newest_snapshot, body: Body::Events(events) };
         let bytes = record.encode();
         let size = bytes.len();
         let outcome = self.append_record(broker, bytes, purpose).await?;
+        #[cfg(feature = "planted")]
+        if crate::domain::planted::doubted() && crate::domain::planted::is(crate::domain::planted::Bug::ApplyTwice) {
+            again.iter().for_each(|event| apply(&mut self.state, event));
+        }
         self.count(size);
         Ok(outcome)
     }
@@ -113,10 +120,9 @@ impl Replica {
     }
 
     /// Whether the way from the newest snapshot has grown long.
-    pub(super) fn wants_snapshot(&self) -> bool {
+    pub(super) fn wants_snapshot(&self, every: u32) -> bool {
         let (batches, bytes) = self.since;
-        (batches >= SNAPSHOT_EVERY.0 && bytes >= self.snapshot_bytes)
-            || bytes >= SNAPSHOT_EVERY.1.max(2 * self.snapshot_bytes)
+        (batches >= every && bytes >= self.snapshot_bytes) || bytes >= SNAPSHOT_BYTES.max(2 * self.snapshot_bytes)
     }
 
     /// Appends a snapshot as of now and gives up what lies before it. `false` when somebody else appended meanwhile: then
@@ -209,6 +215,10 @@ impl Replay {
         let (next, newest_snapshot) = (self.next, as_of.max(self.newest_snapshot));
         let mut replica =
             Replica { state, log, next, newest_snapshot, since: (0, 0), snapshot_bytes: self.snapshot_bytes };
+        #[cfg(feature = "planted")]
+        if as_of.is_some() && crate::domain::planted::is(crate::domain::planted::Bug::ForgetTrimmedFloor) {
+            replica.state.cursor.reset(Offset(0));
+        }
         for (_, bytes, events) in &self.events {
             events.iter().for_each(|event| apply(&mut replica.state, event));
             replica.count(*bytes);

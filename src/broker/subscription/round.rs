@@ -326,7 +326,8 @@ impl Desk {
 
     /// Shortens the way that loading takes. A failure costs nothing but that.
     async fn snapshot_if_due(&mut self, broker: &Broker) {
-        let Some(mut replica) = self.replica.take_if(|replica| replica.wants_snapshot()) else { return };
+        let every = broker.inner.options.snapshot_every;
+        let Some(mut replica) = self.replica.take_if(|replica| replica.wants_snapshot(every)) else { return };
         match replica.take_snapshot(broker).await {
             Ok(_) => self.replica = Some(replica),
             Err(error) => tracing::warn!(%error, "a subscription's snapshot failed"),

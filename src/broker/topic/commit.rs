@@ -198,6 +198,13 @@ impl AtWork {
             let Some((first, others)) = group.split_first_mut() else { continue };
             let mut record = Record::merge(&mut first.batch, others.iter().map(|waiting| &waiting.batch));
             let nonce = first.nonce.unwrap_or_else(|| broker.inner.nonce());
+            #[cfg(feature = "planted")]
+            if crate::domain::planted::is(crate::domain::planted::Bug::AcknowledgeEarly) {
+                let tail = self.topic.queue.lock().tail;
+                if let Some(tail) = tail {
+                    answer(std::mem::take(&mut group), Ok((tail.next, broker.now())));
+                }
+            }
             let committed = self.topic.commit(&broker, &mut record, nonce).await;
             if committed.is_ok() {
                 broker.inner.metrics.published_messages.inc_by(u64::from(record.count));

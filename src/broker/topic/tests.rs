@@ -217,10 +217,10 @@ async fn waiters_hear_of_appends_here_at_once_and_elsewhere_soon() {
     let mut tail = fixture.broker.topic_actor(&topic).unwrap().watch(&fixture.broker);
     let begin = tokio::time::Instant::now();
     publish(&fixture.broker, &topic, &["here"]).await.unwrap();
-    tail.wait_for(|next| *next == Offset(1)).await.unwrap();
+    tail.reaches(Offset(1)).await;
     assert_eq!(begin.elapsed(), Duration::ZERO);
     publish(&other, &topic, &["there"]).await.unwrap();
-    tail.wait_for(|next| *next == Offset(2)).await.unwrap();
+    tail.reaches(Offset(2)).await;
     assert!(begin.elapsed() <= Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 

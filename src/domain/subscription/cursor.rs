@@ -66,8 +66,17 @@ impl Cursor {
 
     /// Acknowledges runs.
     pub(crate) fn acknowledge(&mut self, done: &[Run]) {
+        #[cfg(feature = "planted")]
+        let before = self.above.entries().len();
         self.above.change(done, |_, _| Some(()));
         self.advance(self.floor);
+        #[cfg(feature = "planted")]
+        if crate::domain::planted::is(crate::domain::planted::Bug::LoseRange)
+            && self.above.entries().len() <= before
+            && let Some((last, ())) = self.above.entries().last().copied()
+        {
+            self.above.remove(&[last]);
+        }
     }
 
     /// Acknowledges everything below an offset; without effect when the floor is higher.

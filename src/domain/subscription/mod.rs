@@ -11,6 +11,8 @@ mod dead_letter;
 mod decide;
 mod dispatch;
 pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod headers;
 pub mod lease;
 mod lifetime;

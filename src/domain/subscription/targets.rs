@@ -129,7 +129,12 @@ fn select(
         Targets::Leased(leases) => {
             check_count(leases.len())?;
             for (offset, fence) in leases {
-                put(*offset, state.lease(*offset).filter(|lease| lease.fence == *fence), Named::Lease);
+                let current = |lease: &Lease| lease.fence == *fence;
+                #[cfg(feature = "planted")]
+                let current = |lease: &Lease| {
+                    current(lease) || crate::domain::planted::is(crate::domain::planted::Bug::SkipFence)
+                };
+                put(*offset, state.lease(*offset).filter(current), Named::Lease);
             }
         }
         Targets::Offsets(offsets) => {

@@ -3,7 +3,7 @@
 //! Each case drives a store by seeded random calls on a disk that loses power at a random change, opens what the cut
 //! left, compares it with what was answered, goes on there, and is cut again.
 
-use super::vfs::{CrashVfs, Dice, Faults, MemoryVfs, Vfs};
+use super::vfs::{Change, CrashVfs, Dice, Faults, MemoryVfs, Vfs};
 use super::{Options, SegmentStore};
 use crate::clock::Clock;
 use crate::storage::contract::ALL;
@@ -57,7 +57,13 @@ struct Case {
     documents: BTreeMap<Key, ExpectedDocument>,
     made: u128,
     sequence: u64,
+    /// What is under way.
+    doing: &'static str,
+    cuts: Cuts,
 }
+
+/// Power cuts so far, by what they hit.
+type Cuts = BTreeMap<&'static str, usize>;
 
 fn options() -> Options {
     Options {
@@ -82,6 +88,8 @@ impl Case {
             documents: BTreeMap::new(),
             made: 0,
             sequence: 0,
+            doing: "recovery",
+            cuts: Cuts::new(),
         }
     }
 
@@ -91,12 +99,17 @@ impl Case {
 
     /// The disk after a power cut, or after a kill: there what was not synced may still go with the next cut.
     fn end(&mut self, disk: &CrashVfs) -> CrashVfs {
-        if self.below(3) == 0 { disk.kill() } else { disk.crash(self.below(u64::MAX)) }
+        if self.below(3) == 0 {
+            return disk.kill();
+        }
+        *self.cuts.entry(hit(disk).unwrap_or(self.doing)).or_default() += 1;
+        disk.crash(self.below(u64::MAX))
     }
 
     /// One random call; `false` when it had no sure answer.
     async fn call(&mut self, store: &SegmentStore) -> bool {
         if self.logs.len() < LOGS as usize {
+            self.doing = "create";
             self.made += 1;
             let log = LogId(self.made);
             return match store.create(log, Offset(0)).await {
@@ -122,10 +135,11 @@ impl Case {
     }
 
     async fn append(&mut self, store: &SegmentStore) -> bool {
+        self.doing = "append";
         let log = self.some_log();
         self.sequence += 1;
         let size = if self.below(4) == 0 { self.below(9_000) } else { self.below(300) };
-        let payload: Vec<u8> = (0..size).map(|_| self.dice.below(256) as u8).collect();
+        let payload: Vec<u8> = (0..size.div_ceil(8)).flat_map(|_| self.dice.below(u64::MAX).to_le_bytes()).collect();
         let count = 1 + self.below(3) as u32;
         let nonce = Nonce { writer: 1, sequence: self.sequence };
         let first = Offset(self.logs[&log].next());
@@ -147,6 +161,7 @@ impl Case {
     }
 
     async fn trim(&mut self, store: &SegmentStore) -> bool {
+        self.doing = "trim";
         let log = self.some_log();
         let (low, next) = (self.logs[&log].trimmed, self.logs[&log].next());
         let before = low + self.below(next - low + 1);
@@ -160,6 +175,7 @@ impl Case {
     }
 
     async fn close_log(&mut self, store: &SegmentStore) -> bool {
+        self.doing = "close";
         let log = self.some_log();
         let answer = Store::close(store, log).await;
         if answer.is_ok() {
@@ -172,6 +188,7 @@ impl Case {
     }
 
     async fn document(&mut self, store: &SegmentStore) -> bool {
+        self.doing = "document";
         let key = Key::new(format!("kind/{}", self.below(KEYS)));
         let remove = self.below(4) == 0;
         let value = Bytes::from(vec![7; self.below(600) as usize]);
@@ -239,10 +256,23 @@ impl Case {
     }
 }
 
-/// Opens, cutting the power during some of the recoveries too.
+/// What a cut hit, where the file tells: a checkpoint; a spare that becomes a segment, or is made; a segment that becomes a spare, or goes.
+fn hit(disk: &CrashVfs) -> Option<&'static str> {
+    let (change, path) = disk.cut_at()?;
+    let is_entry = change == Change::Entry;
+    match path.file_name()?.to_str()?.rsplit('.').next()? {
+        "checkpoint" | "CHECKPOINT" => Some("checkpoint"),
+        "spare" if is_entry => Some("roll"),
+        "segment" if is_entry => Some("recycle"),
+        _ => None,
+    }
+}
+
+/// Opens, cutting the power during some of the recoveries, or as soon as they are done.
 fn open_through_cuts(mut disk: CrashVfs, case: &mut Case) -> (CrashVfs, SegmentStore) {
+    case.doing = "recovery";
     for _ in 0..3 {
-        if case.below(3) != 0 {
+        if case.below(2) != 0 {
             break;
         }
         let power_cut_in = Some(1 + case.below(25));
@@ -255,11 +285,14 @@ fn open_through_cuts(mut disk: CrashVfs, case: &mut Case) -> (CrashVfs, SegmentS
     (disk, store)
 }
 
-async fn run(seed: u64, cuts: usize, calls: u64) {
+/// Drives a store through so many ends, each within so many calls; the cuts that were made.
+async fn run(seed: u64, ends: usize, calls: u64) -> Cuts {
     let mut case = Case::new(seed);
     let (mut disk, mut store) = open_through_cuts(CrashVfs::over(MemoryVfs::default()), &mut case);
-    for cut in 0..cuts {
-        let power_cut_in = Some(1 + case.below(calls * 2));
+    for end in 0..ends {
+        // Now and then before anything else has happened to what was recovered.
+        let within = if case.below(5) == 0 { 6 } else { calls * 2 };
+        let power_cut_in = Some(1 + case.below(within));
         disk.set_faults(Faults { power_cut_in, ..Faults::default() });
         while case.call(&store).await {}
         assert!(disk.power_is_off(), "seed {seed}: a call failed with the power on");
@@ -267,28 +300,43 @@ async fn run(seed: u64, cuts: usize, calls: u64) {
         drop(store);
         (disk, store) = open_through_cuts(after, &mut case);
         case.check(&store).await;
-        if cut % 5 == 4 {
+        if end % 5 == 4 {
             store.close().await.unwrap();
             drop(store);
             store = open(&disk).unwrap();
             case.check(&store).await;
         }
     }
+    case.cuts
 }
 
-/// 80 cases of 6 cuts each: appends, trims, closes, documents, rolls, recycled segments and checkpoints lie between the cuts.
+fn add(sum: &mut Cuts, more: Cuts) {
+    for (what, count) in more {
+        *sum.entry(what).or_default() += count;
+    }
+}
+
+/// Appends, trims, closes, documents, rolls, recycled segments, checkpoints and recoveries: each is cut, a thousand times together.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_answered_is_lost_by_a_power_cut() {
-    for seed in 0..80 {
-        run(seed, 6, 150).await;
+    let mut cuts = Cuts::new();
+    for seed in 0..100 {
+        add(&mut cuts, run(seed, 10, 100).await);
+    }
+    let total: usize = cuts.values().sum();
+    assert!(total >= 1_000, "only {total} cuts: {cuts:?}");
+    for what in ["append", "document", "trim", "create", "close", "roll", "recycle", "checkpoint", "recovery"] {
+        assert!(cuts.get(what).is_some_and(|count| *count >= 5), "{what} was hardly ever cut: {cuts:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_answered_is_lost_by_a_power_cut_after_much_recycling() {
+    let mut cuts = Cuts::new();
     for seed in 1000..1008 {
-        run(seed, 3, 2_000).await;
+        add(&mut cuts, run(seed, 3, 2_000).await);
     }
+    assert!(cuts.values().sum::<usize>() >= 16, "{cuts:?}");
 }
 
 /// The power goes at every single change of a short story, one after the other.

@@ -16,6 +16,8 @@ mod checkpoint;
 mod compact;
 mod decide;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod group;
 mod index;
 mod inspect;

@@ -1,5 +1,5 @@
-//! Developer commands: `cargo xtask ci`, `cargo xtask test`, `cargo xtask long`, `cargo xtask bench`,
-//! `cargo xtask figures`.
+//! Developer commands: `cargo xtask ci`, `cargo xtask test`, `cargo xtask long`, `cargo xtask sim`,
+//! `cargo xtask bench`, `cargo xtask figures`.
 //!
 //! Owns the order of the steps and what is printed. Never holds a test itself: rules are in [`rules`], tests are cargo's and the
 //! Python suites beside this crate.
@@ -11,10 +11,12 @@
 
 mod ci;
 mod figures;
+mod fuzz;
 mod process;
 mod project;
 mod python;
 mod rules;
+mod sim;
 mod suites;
 
 use project::Project;
@@ -31,8 +33,16 @@ cargo xtask COMMAND
              long [--rounds N] [--seed N] [NAME…]
   bench      builds release and measures every row in three interleaved rounds, beside what HTTP and the disk alone do
              bench [--json] [--quick] [ROW…]
-  figures    the same in one round, and the size of the source
+  crash      kills the service at any instant, a thousand times; checks everything that clients saw
+             crash [--rounds N] [--seed N]
+  powercut   cuts the power under the service (an ext4 in a loop device; needs root), a hundred times
+             powercut [--cuts N] [--seed N]
+  sim        campaigns of the simulation
+             sim [--seeds N] [--seed N] [--planted]
+  figures    one round of it, and the size of the source
              figures [--json] [--quick] [ROW…]
+  fuzz       runs the fuzz targets one after the other (needs cargo-fuzz); --keep takes what they found into tests/corpus
+             fuzz [--seconds N] [--keep] [TARGET…]
 ";
 
 /// What a command ends with: what to tell, if anything.
@@ -58,7 +68,11 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "test" => suites::test(project, rest),
         "long" => suites::long(project, rest),
         "bench" => figures::bench(project, rest),
+        "crash" => suites::campaign(project, "crash", "1000", rest),
+        "powercut" => suites::campaign(project, "power_cut", "100", rest),
+        "sim" => sim::run(project, rest),
         "figures" => figures::run(project, rest),
+        "fuzz" => fuzz::run(project, rest),
         _ => Err(HELP.to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test` and `cargo xtask long`: builds once, runs every part, counts, and prints what each took.
+//! `cargo xtask test` and the long campaigns: builds once, runs every part, counts, and prints what each took.
 
 use crate::process::{Ended, cargo, run_logged};
 use crate::project::Project;
@@ -19,15 +19,24 @@ const LONG_LIMIT: Duration = Duration::from_secs(4 * 3_600);
 /// The Python suites, the slowest first so that the lanes end together.
 const SUITES: &[&str] = &[
     "main_job",
+    "crash",
     "competing_consumers",
     "damage",
+    "power_cut",
+    "failing_disk",
     "full_disk",
+    "hostile_clients",
+    "openapi",
+    "clock_jump",
     "library",
     "checklist",
     "bad_input",
     "tools",
     "harness",
 ];
+
+/// How a suite begins a line about its run.
+const TOLD: &str = "     ";
 
 /// The suites with a longer form, and what `--rounds` multiplies.
 const CAMPAIGNS: &[&str] = &["main_job", "competing_consumers", "damage"];
@@ -50,6 +59,8 @@ struct Report {
     /// To print when something failed.
     log: Option<String>,
     skipped: Vec<String>,
+    /// What it said of its run.
+    told: Vec<String>,
 }
 
 /// Tests that passed and failed.
@@ -71,11 +82,11 @@ pub(crate) fn test(project: &Project, names: &[String]) -> Result<(), String> {
         if let Ok(python) = &python {
             parts.extend(suites.iter().map(|suite| outside(project, python, suite, &[])));
         }
-        let rust = rust.then(|| Part {
-            name: "cargo test".to_owned(),
-            command: cargo_test(project),
-            count: Some(count_cargo),
-        });
+        let cargo_test = ("cargo test", cargo_test(project));
+        let planted = ("planted bugs", crate::sim::planted(project));
+        let rust = [cargo_test, planted].into_iter().filter(|(name, _)| wanted(name));
+        let rust = rust.map(|(name, command)| Part { name: name.to_owned(), command, count: Some(count_cargo) });
+        let rust = rust.collect();
         reports.extend(run_all(project, rust, parts, LIMIT));
     }
     finish(project, &reports)
@@ -83,25 +94,47 @@ pub(crate) fn test(project: &Project, names: &[String]) -> Result<(), String> {
 
 /// Runs the campaigns with more rounds.
 pub(crate) fn long(project: &Project, arguments: &[String]) -> Result<(), String> {
-    let mut rounds = "10".to_owned();
-    let mut passed_on = Vec::new();
-    let mut names = Vec::new();
+    let (passed_on, names) = campaign_arguments("10", arguments)?;
+    let chosen = CAMPAIGNS.iter().copied();
+    let chosen = chosen.filter(|suite| names.is_empty() || names.iter().any(|name| suite.contains(name.as_str())));
+    run_campaigns(project, &chosen.collect::<Vec<_>>(), &passed_on)
+}
+
+/// Runs one campaign of its own command, and shows what it tells.
+pub(crate) fn campaign(project: &Project, suite: &str, rounds: &str, arguments: &[String]) -> Result<(), String> {
+    let (passed_on, names) = campaign_arguments(rounds, arguments)?;
+    match names.first() {
+        Some(word) => Err(format!("`{word}` is not understood; `cargo xtask` tells what is")),
+        None => run_campaigns(project, &[suite], &passed_on),
+    }
+}
+
+/// What is passed on to a suite, and the words that are none of it.
+fn campaign_arguments(rounds: &str, arguments: &[String]) -> Result<(Vec<String>, Vec<String>), String> {
+    let (mut rounds, mut seed, mut names) = (rounds.to_owned(), Vec::new(), Vec::new());
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
-        let value = || format!("`{word}` needs a value");
+        let mut value = || words.next().cloned().ok_or_else(|| format!("`{word}` needs a value"));
         match word.as_str() {
-            "--rounds" => rounds = words.next().ok_or_else(value)?.clone(),
-            "--seed" => passed_on.extend(["--seed".to_owned(), words.next().ok_or_else(value)?.clone()]),
-            name => names.push(name),
+            "--rounds" | "--cuts" => rounds = value()?,
+            "--seed" => seed = vec![word.clone(), value()?],
+            name => names.push(name.to_owned()),
         }
     }
-    passed_on.extend(["--rounds".to_owned(), rounds]);
+    seed.extend(["--rounds".to_owned(), rounds]);
+    Ok((seed, names))
+}
+
+fn run_campaigns(project: &Project, suites: &[&str], arguments: &[String]) -> Result<(), String> {
     let mut reports = prepare(project, false, true);
     if reports.iter().all(|report| report.counts.failed == 0) {
         let python = Python::ready(project)?;
-        let chosen = CAMPAIGNS.iter().filter(|suite| names.is_empty() || names.iter().any(|name| suite.contains(name)));
-        let parts = chosen.map(|suite| outside(project, &python, suite, &passed_on)).collect();
-        reports.extend(run_all(project, None, parts, LONG_LIMIT));
+        let parts = suites.iter().map(|suite| outside(project, &python, suite, arguments)).collect();
+        let done = run_all(project, Vec::new(), parts, LONG_LIMIT);
+        for line in done.iter().flat_map(|report| &report.told) {
+            println!("{line}");
+        }
+        reports.extend(done);
     }
     finish(project, &reports)
 }
@@ -127,6 +160,7 @@ fn prepare(project: &Project, rust: bool, outside: bool) -> Vec<Report> {
                     took: begun.elapsed(),
                     log,
                     skipped: Vec::new(),
+                    told: Vec::new(),
                 }
             })
         });
@@ -164,7 +198,7 @@ fn work_folder(project: &Project) -> PathBuf {
 }
 
 /// Cargo's tests on this thread, the suites on their lanes.
-fn run_all(project: &Project, rust: Option<Part>, parts: VecDeque<Part>, limit: Duration) -> Vec<Report> {
+fn run_all(project: &Project, rust: Vec<Part>, parts: VecDeque<Part>, limit: Duration) -> Vec<Report> {
     let waiting = Mutex::new(parts);
     let done = Mutex::new(Vec::new());
     let work = || {
@@ -177,7 +211,7 @@ fn run_all(project: &Project, rust: Option<Part>, parts: VecDeque<Part>, limit: 
         for _ in 0..LANES {
             scope.spawn(work);
         }
-        if let Some(part) = rust {
+        for part in rust {
             let report = run_one(project, part, limit);
             done.lock().unwrap_or_else(PoisonError::into_inner).push(report);
         }
@@ -196,15 +230,23 @@ fn run_one(project: &Project, mut part: Part, limit: Duration) -> Report {
         Ok(ended) => report(part.name, part.count, &ended),
         Err(message) => {
             let counts = Counts { passed: 0, failed: 1 };
-            Report { name: part.name, counts, took: Duration::ZERO, log: Some(message), skipped: Vec::new() }
+            Report {
+                name: part.name,
+                counts,
+                took: Duration::ZERO,
+                log: Some(message),
+                skipped: Vec::new(),
+                told: Vec::new(),
+            }
         }
     }
 }
 
 fn report(name: String, count: Option<fn(&str) -> Counts>, ended: &Ended) -> Report {
     let mut counts = count.map_or_else(Counts::default, |count| count(&ended.output));
-    let skipped: Vec<String> =
-        ended.output.lines().filter(|line| line.starts_with("SKIP ")).map(str::to_owned).collect();
+    let lines = |start| ended.output.lines().filter(move |line| line.starts_with(start)).map(str::to_owned);
+    let skipped: Vec<String> = lines("SKIP ").collect();
+    let told = lines(TOLD).collect();
     // A part that ended badly, or should have counted and did not, has failed whatever it printed.
     let silent = count.is_some() && counts == Counts::default() && skipped.is_empty();
     if counts.failed == 0 && (!ended.success || silent) {
@@ -217,7 +259,7 @@ fn report(name: String, count: Option<fn(&str) -> Counts>, ended: &Ended) -> Rep
         counts.failed
     );
     let log = (counts.failed > 0).then(|| format!("{}\n{}", excerpt(&ended.output), ended.why));
-    Report { name, counts, took: ended.took, log, skipped }
+    Report { name, counts, took: ended.took, log, skipped, told }
 }
 
 /// What to show of a failed part: its end, from the first failure on where that can be told.
@@ -309,6 +351,15 @@ mod tests {
         assert_eq!(failed("2 passed, 0 failed", true, Some(count_suite)), 0);
         assert_eq!(failed("", true, None), 0);
         assert_eq!(failed("error", false, None), 1);
+    }
+
+    #[test]
+    fn a_campaign_gets_its_rounds_and_seed() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let (passed_on, names) = campaign_arguments("1000", &words("main --seed 7 --cuts 5")).unwrap();
+        assert_eq!((passed_on, names), (words("--seed 7 --rounds 5"), words("main")));
+        assert_eq!(campaign_arguments("1000", &[]).unwrap(), (words("--rounds 1000"), Vec::new()));
+        assert!(campaign_arguments("1", &words("--rounds")).is_err());
     }
 
     #[test]

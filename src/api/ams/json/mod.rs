@@ -29,7 +29,7 @@ pub(crate) struct Malformed {
 pub(crate) type Result<T, E = Malformed> = std::result::Result<T, E>;
 
 /// Reads one document from front to back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     input: &'a [u8],
     at: usize,

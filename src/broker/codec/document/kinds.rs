@@ -242,6 +242,10 @@ impl Record for StoredRoles {
         while !rest.is_empty() {
             rows.push((rest.prefixed()?.text()?, rest.prefixed()?.texts()?));
         }
+        let rises = |texts: &[&str]| texts.is_sorted_by(|one, next| one < next);
+        if !rows.is_sorted_by(|(one, _), (next, _)| one < next) || !rows.iter().all(|(_, roles)| rises(roles)) {
+            return Err(damaged("its rows are not in their one order"));
+        }
         Ok(Self(RoleTable::new(rows.iter().map(|(permission, roles)| (*permission, roles.as_slice())))))
     }
 }

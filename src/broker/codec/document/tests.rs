@@ -216,6 +216,28 @@ proptest! {
 
 // Each line: tag, length, bytes. A zero byte follows.
 
+#[test]
+fn a_role_table_has_one_order() {
+    let stored = |rows: &[(&str, &[&str])]| {
+        let mut fields = Fields::after(encode(&roles(), NONCE).get(..HEADER_BYTES).unwrap().to_vec());
+        let mut bytes = Vec::new();
+        for (permission, names) in rows {
+            fields::put_prefixed(&mut bytes, permission.as_bytes());
+            let mut texts = Vec::new();
+            names.iter().for_each(|name| fields::put_prefixed(&mut texts, name.as_bytes()));
+            fields::put_prefixed(&mut bytes, &texts);
+        }
+        fields.bytes(1, &bytes);
+        decode::<StoredRoles>(&fields.into_bytes())
+    };
+    assert!(stored(&[("a", &["x", "y"]), ("b", &[])]).is_ok());
+    for wrong in
+        [&[("b", &[][..]), ("a", &[])][..], &[("a", &[]), ("a", &[])], &[("a", &["y", "x"])], &[("a", &["x", "x"])]]
+    {
+        assert!(stored(wrong).is_err(), "{wrong:?}");
+    }
+}
+
 const PROJECT: &str = "
     01 01000000 02
     03 10000000 01000000000000000000000000000000

@@ -8,7 +8,7 @@ use super::{Lock, MemoryVfs, Vfs, VfsFile};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What goes wrong. The default is nothing.
@@ -36,13 +36,17 @@ struct Control {
     faults: Faults,
     power_is_off: bool,
     changes: u64,
+    cut_at: Option<(Change, PathBuf)>,
 }
 
 /// The kinds of change that faults tell apart.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// Of a file's bytes, or of the room taken for them.
     Write,
+    /// What makes the others durable.
     Sync,
+    /// Of a directory's entry, or of a file's length.
     Entry,
 }
 
@@ -68,6 +72,13 @@ impl CrashVfs {
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.control.lock().changes
+    }
+
+    /// At which change the power went, and of what (a file is known by the name that it was opened with). None when it went between
+    /// two changes, or is on.
+    #[must_use]
+    pub fn cut_at(&self) -> Option<(Change, PathBuf)> {
+        self.control.lock().cut_at.clone()
     }
 
     /// The disk itself.
@@ -104,7 +115,7 @@ impl CrashVfs {
     }
 
     /// Fails if it must; otherwise a change goes on. Answers whether the power goes with it.
-    fn admit(&self, change: Change) -> io::Result<bool> {
+    fn admit(&self, change: Change, path: &Path) -> io::Result<bool> {
         let control = &mut *self.control.lock();
         if control.power_is_off {
             return Err(power_cut());
@@ -114,6 +125,7 @@ impl CrashVfs {
             *left = left.saturating_sub(1);
             if *left == 0 {
                 control.power_is_off = true;
+                control.cut_at = Some((change, path.to_owned()));
                 // A write was on its way and may reach the disk in part; a sync or an entry was not.
                 return if change == Change::Write { Ok(true) } else { Err(power_cut()) };
             }
@@ -137,8 +149,8 @@ impl CrashVfs {
         if self.power_is_off() { Err(power_cut()) } else { Ok(()) }
     }
 
-    fn file(&self, file: Arc<dyn VfsFile>) -> Arc<dyn VfsFile> {
-        Arc::new(CrashFile { vfs: self.clone(), file })
+    fn file(&self, path: &Path, file: Arc<dyn VfsFile>) -> Arc<dyn VfsFile> {
+        Arc::new(CrashFile { vfs: self.clone(), path: path.to_owned(), file })
     }
 }
 
@@ -198,27 +210,27 @@ impl Vfs for CrashVfs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        self.admit(Change::Entry)?;
-        Ok(self.file(self.disk.create(path)?))
+        self.admit(Change::Entry, path)?;
+        Ok(self.file(path, self.disk.create(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
         self.read_only()?;
-        Ok(self.file(self.disk.open(path)?))
+        Ok(self.file(path, self.disk.open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.admit(Change::Entry)?;
+        self.admit(Change::Entry, from)?;
         self.disk.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.admit(Change::Entry)?;
+        self.admit(Change::Entry, path)?;
         self.disk.remove(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.admit(Change::Sync)?;
+        self.admit(Change::Sync, dir)?;
         self.disk.sync_dir(dir)
     }
 
@@ -230,6 +242,7 @@ impl Vfs for CrashVfs {
 #[derive(Debug)]
 struct CrashFile {
     vfs: CrashVfs,
+    path: PathBuf,
     file: Arc<dyn VfsFile>,
 }
 
@@ -245,7 +258,7 @@ impl VfsFile for CrashFile {
     }
 
     fn write_at(&self, parts: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
-        let cut = self.vfs.admit(Change::Write)?;
+        let cut = self.vfs.admit(Change::Write, &self.path)?;
         let end = position + parts.iter().map(|part| part.len() as u64).sum::<u64>();
         self.vfs.make_room(end.saturating_sub(self.file.size()?))?;
         self.file.write_at(parts, position)?;
@@ -253,19 +266,19 @@ impl VfsFile for CrashFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.vfs.admit(Change::Sync)?;
+        self.vfs.admit(Change::Sync, &self.path)?;
         self.file.sync()
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        let cut = self.vfs.admit(Change::Write)?;
+        let cut = self.vfs.admit(Change::Write, &self.path)?;
         self.vfs.make_room(length.saturating_sub(self.file.size()?))?;
         self.file.allocate(length)?;
         if cut { Err(power_cut()) } else { Ok(()) }
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
-        self.vfs.admit(Change::Entry)?;
+        self.vfs.admit(Change::Entry, &self.path)?;
         self.file.truncate(length)
     }
 }

@@ -9,7 +9,7 @@ mod real;
 
 #[cfg(test)]
 pub(super) use crash::Dice;
-pub use crash::{CrashVfs, Faults};
+pub use crash::{Change, CrashVfs, Faults};
 pub use memory::MemoryVfs;
 pub use real::RealVfs;
 

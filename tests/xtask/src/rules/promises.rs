@@ -1,12 +1,15 @@
 //! What the README promises names the test that shows it, and that test exists.
 //!
-//! Under every heading that speaks of promises, each row of a table ends with a cell that names at least one test: the name of
+//! Under every heading that speaks of promises, or of what misbehaves, each row of a table ends with a cell that names at least one test: the name of
 //! a test function, a path of modules that ends with one, or a file.
 
 use super::{Finding, SourceFile};
 use std::collections::BTreeSet;
 
 const README: &str = "README.md";
+
+/// Headings with one of these have tables of what tests show.
+const HEADINGS: &[&str] = &["promise", "misbehaves"];
 
 /// Checks the README against all other files.
 pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
@@ -65,7 +68,7 @@ fn promise_rows(readme: &str) -> Vec<(usize, &str)> {
     let mut rows = Vec::new();
     for (at, line) in readme.lines().enumerate() {
         if line.starts_with('#') {
-            inside = line.to_lowercase().contains("promise");
+            inside = HEADINGS.iter().any(|word| line.to_lowercase().contains(word));
         }
         table = if line.trim_start().starts_with('|') { table + 1 } else { 0 };
         if inside && table > 2 {
