@@ -40,6 +40,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// Bounds.
     pub limits: Limits,
+    /// What new topics keep.
+    pub retention: RetentionConfig,
     /// Logging.
     pub log: Log,
 }
@@ -126,6 +128,16 @@ pub struct Limits {
     pub waiting_pulls: usize,
     /// For requests in work at the end.
     pub drain_seconds: u64,
+}
+
+/// `[retention]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// Older messages go.
+    pub days: u64,
+    /// The oldest messages go above so many bytes; 0 for no bound.
+    pub bytes: u64,
 }
 
 /// `[log]`.

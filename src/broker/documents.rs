@@ -17,7 +17,7 @@ use crate::storage::{Key, Nonce, Order, Put, Store, StoreError, Version};
 use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
 use cache::Cache;
-use keys::{HintKey, KeyCheckKey, Keyed, RolesKey, SubscriptionKey, TopicKey};
+use keys::{DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SubscriptionKey, TopicKey};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -56,6 +56,7 @@ pub(crate) struct Documents {
     tokens: Cache<TokenHash>,
     roles: Cache<RolesKey>,
     key_checks: Cache<KeyCheckKey>,
+    days: Cache<DayKey>,
 }
 
 impl Documents {
@@ -83,6 +84,7 @@ impl Documents {
             tokens: Cache::new(age_max, share),
             roles: Cache::new(age_max, 1),
             key_checks: Cache::new(age_max, 1),
+            days: Cache::new(age_max, 1),
         }
     }
 
@@ -165,7 +167,22 @@ impl Documents {
         after: Option<&Key>,
         order: Order,
     ) -> Result<Vec<(Key, Stored<R>)>> {
-        let page = self.store.scan(prefix, after, SCAN_PAGE, order).await.map_err(failed)?;
+        self.some(prefix, after, SCAN_PAGE, order).await
+    }
+
+    /// The last one of the documents that begin with a prefix, past the cache.
+    pub(crate) async fn last<R: Record>(&self, prefix: &Key) -> Result<Option<(Key, Stored<R>)>> {
+        Ok(self.some(prefix, None, 1, Order::Descending).await?.into_iter().next())
+    }
+
+    async fn some<R: Record>(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+        limit: usize,
+        order: Order,
+    ) -> Result<Vec<(Key, Stored<R>)>> {
+        let page = self.store.scan(prefix, after, limit, order).await.map_err(failed)?;
         page.into_iter()
             .map(|(key, document)| {
                 let stored = stored(&key, document.version, &document.value)?;

@@ -22,8 +22,10 @@ pub(super) fn start(broker: &Broker) {
 async fn tidy(broker: Weak<Inner>) {
     while let Some(broker) = next(&broker, TIDY_EVERY).await {
         let (now, idle_after) = (broker.inner.clock.monotonic(), broker.inner.options.idle_after);
-        broker.inner.topics.sweep(now, idle_after).iter().for_each(|actor| actor.relax());
-        broker.inner.subscriptions.sweep(now, idle_after).iter().for_each(|actor| actor.relax());
+        let topics = broker.inner.topics.sweep(now, idle_after, |_| false);
+        topics.iter().for_each(|actor| actor.relax());
+        let subscriptions = broker.inner.subscriptions.sweep(now, idle_after, |actor| actor.wind_up(&broker));
+        subscriptions.iter().for_each(|actor| actor.relax());
     }
 }
 
@@ -61,8 +63,8 @@ pub(super) async fn wait_until_idle(broker: &Broker) {
     let idle = async {
         loop {
             let now = broker.inner.clock.monotonic();
-            let topics = broker.inner.topics.sweep(now, Duration::MAX);
-            let subscriptions = broker.inner.subscriptions.sweep(now, Duration::MAX);
+            let topics = broker.inner.topics.sweep(now, Duration::MAX, |_| false);
+            let subscriptions = broker.inner.subscriptions.sweep(now, Duration::MAX, |_| false);
             if topics.iter().all(|actor| actor.is_idle()) && subscriptions.iter().all(|actor| actor.is_idle()) {
                 return;
             }

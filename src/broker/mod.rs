@@ -6,9 +6,11 @@
 
 pub mod catalog;
 pub mod codec;
+mod daily;
 pub(crate) mod documents;
 #[cfg(test)]
 mod fixture;
+mod glance;
 #[cfg(test)]
 mod history_tests;
 #[cfg(test)]
@@ -114,6 +116,7 @@ pub(crate) struct Inner {
     subscriptions: Registry<SubscriptionActor>,
     /// What topics' reads keep, in bytes.
     cached_bytes: Arc<AtomicUsize>,
+    glances: glance::Glances,
     waiting_pulls: Semaphore,
     /// This broker in the nonces of its appends, and how many there were.
     writer: u128,
@@ -133,6 +136,7 @@ impl Broker {
             topics: Registry::new(metrics.actors.with_label_values(&["topic"])),
             subscriptions: Registry::new(metrics.actors.with_label_values(&["subscription"])),
             cached_bytes: Arc::default(),
+            glances: glance::Glances::default(),
             waiting_pulls: Semaphore::new(options.waiting_pulls_max.min(Semaphore::MAX_PERMITS)),
             writer: options.random.id(),
             appends: AtomicU64::new(0),

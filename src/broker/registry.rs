@@ -56,14 +56,25 @@ impl<A> Registry<A> {
         Ok(actor)
     }
 
-    /// Lets those go that nobody has used for `idle_after`, and answers the others. O(actors).
-    pub(super) fn sweep(&self, now: Duration, idle_after: Duration) -> Vec<Arc<A>> {
+    /// The actor of a log, if it is at work; this does not count as use. O(1).
+    pub(super) fn find(&self, log: LogId) -> Option<Arc<A>> {
+        self.actors.lock().get(&log).map(|seat| Arc::clone(&seat.actor))
+    }
+
+    /// Lets those go that nobody has used for `idle_after`, but for those that still have something to do first, and answers
+    /// those that stay. O(actors).
+    pub(super) fn sweep(
+        &self,
+        now: Duration,
+        idle_after: Duration,
+        has_to_do: impl Fn(&Arc<A>) -> bool,
+    ) -> Vec<Arc<A>> {
         let mut actors = self.actors.lock();
         actors.retain(|_, seat| {
             if Arc::strong_count(&seat.actor) > 1 {
                 seat.used = now;
             }
-            now.saturating_sub(seat.used) < idle_after
+            now.saturating_sub(seat.used) < idle_after || has_to_do(&seat.actor)
         });
         self.alive.set(actors.len() as i64);
         actors.values().map(|seat| Arc::clone(&seat.actor)).collect()
@@ -82,7 +93,7 @@ mod tests {
     fn an_actor_in_use_never_retires() {
         let registry = registry();
         let held = registry.find_or_start(LogId(1), Duration::ZERO, || 1).unwrap();
-        assert_eq!(registry.sweep(Duration::from_secs(100), Duration::from_secs(60)).len(), 1);
+        assert_eq!(registry.sweep(Duration::from_secs(100), Duration::from_secs(60), |_| false).len(), 1);
         let again = registry.find_or_start(LogId(1), Duration::from_secs(100), || 2).unwrap();
         assert!(Arc::ptr_eq(&held, &again));
     }
@@ -91,8 +102,9 @@ mod tests {
     fn an_actor_that_nobody_uses_retires_after_its_time() {
         let registry = registry();
         drop(registry.find_or_start(LogId(1), Duration::ZERO, || 1).unwrap());
-        assert_eq!(registry.sweep(Duration::from_secs(59), Duration::from_secs(60)).len(), 1);
-        assert_eq!(registry.sweep(Duration::from_secs(60), Duration::from_secs(60)).len(), 0);
+        assert_eq!(registry.sweep(Duration::from_secs(59), Duration::from_secs(60), |_| false).len(), 1);
+        assert_eq!(registry.sweep(Duration::from_secs(60), Duration::from_secs(60), |actor| **actor == 1).len(), 1);
+        assert_eq!(registry.sweep(Duration::from_secs(60), Duration::from_secs(60), |_| false).len(), 0);
         assert_eq!(registry.alive.get(), 0);
         assert_eq!(*registry.find_or_start(LogId(1), Duration::ZERO, || 2).unwrap(), 2);
     }

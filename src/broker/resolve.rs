@@ -1,6 +1,7 @@
 //! From documents to actors: whose log is meant, and what to do when the document turns out to be late.
 
 use super::Broker;
+use super::documents::keys::Series;
 use super::subscription::SubscriptionActor;
 use super::topic::TopicActor;
 use crate::domain::subscription::Subscription;
@@ -13,7 +14,7 @@ impl Broker {
     /// The actor of a topic.
     pub(super) fn topic_actor(&self, topic: &Topic) -> Result<Arc<TopicActor>> {
         let log = LogId(topic.log.0);
-        self.inner.topics.find_or_start(log, self.inner.clock.monotonic(), || TopicActor::new(log))
+        self.inner.topics.find_or_start(log, self.inner.clock.monotonic(), || TopicActor::new(Series::of(topic)))
     }
 
     /// The actor of a subscription, which from now on knows the subscription as it is given here.

@@ -3,8 +3,8 @@
 //! Takes nothing while the clock is in doubt, never a message whose lifetime a claim extended, and never a topic's newest batch, which
 //! holds the topic's totals. What goes unacknowledged is an event of each subscription concerned, a metric and a log line.
 
-use super::codec::message::MessageBatch;
 use super::documents::failed;
+use super::documents::keys::Series;
 use super::{Broker, PageRequest};
 use crate::domain::subscription::{AckMode, Command};
 use crate::domain::topic::Topic;
@@ -29,7 +29,6 @@ const AGE_PARTS: u32 = 100;
 const LOOK_MIN: Duration = Duration::from_secs(1);
 const LOOK_MAX: Duration = Duration::from_secs(600);
 
-const ONE_BATCH: ReadLimit = ReadLimit { bytes: 0, batches: 1 };
 const MANY_BATCHES: ReadLimit = ReadLimit { bytes: 4 << 20, batches: 4_096 };
 
 /// What retention remembers from one look to the next.
@@ -80,9 +79,9 @@ async fn look_at(broker: &Broker, topic: &Topic, due: Timestamp) -> Result<Times
     }
     let age = topic.retention.age;
     let again = now.plus((age / AGE_PARTS).clamp(LOOK_MIN, LOOK_MAX));
-    let Some(newest) = first_batch(broker, log, Position::Tail).await? else { return Ok(now.plus(age).max(again)) };
+    let Some(newest) = broker.batch_at(log, Position::Tail).await? else { return Ok(now.plus(age).max(again)) };
     let cutoff = now.0.saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
-    let young = first_batch(broker, log, Position::Time(Time(cutoff))).await?;
+    let young = broker.batch_at(log, Position::Time(Time(cutoff))).await?;
     let mut before = young.map_or(newest.first, |batch| batch.first).min(newest.first);
     if let Some(most) = topic.retention.bytes.filter(|_| too_large) {
         before = before.max(beyond(broker, log, Offset(bounds.first.0), bounds.bytes - most).await?).min(newest.first);
@@ -91,7 +90,7 @@ async fn look_at(broker: &Broker, topic: &Topic, due: Timestamp) -> Result<Times
     if before > first {
         take(broker, topic, before).await?;
     }
-    let oldest = first_batch(broker, log, Position::Offset(storage::Offset(before.max(first).0))).await?;
+    let oldest = broker.batch_at(log, Position::Offset(storage::Offset(before.max(first).0))).await?;
     Ok(oldest.map_or(again, |batch| batch.at.plus(age).max(again)))
 }
 
@@ -104,6 +103,8 @@ async fn take(broker: &Broker, topic: &Topic, before: Offset) -> Result<()> {
         let extended = actor.look(broker, move |seen| seen.state.oldest_extended(now)).await?;
         before = before.min(extended.unwrap_or(before));
     }
+    // What a day took is known from its batches until it is closed.
+    broker.close_days_before_trim(&Series::of(topic)).await?;
     broker.inner.trim(LogId(topic.log.0), storage::Offset(before.0)).await?;
     for subscription in subscriptions {
         let lost = broker.subscription_actor(&subscription)?.command(broker, Command::Expire).await;
@@ -131,13 +132,6 @@ async fn beyond(broker: &Broker, log: LogId, first: Offset, excess: u64) -> Resu
             at = Offset(batch.next().0);
             left = left.saturating_sub(batch.payload.len() as u64);
         }
-    }
-}
-
-async fn first_batch(broker: &Broker, log: LogId, from: Position) -> Result<Option<MessageBatch>> {
-    match broker.inner.read(log, from, ONE_BATCH).await? {
-        Read::Batches(batches) => batches.into_iter().next().map(MessageBatch::open).transpose(),
-        Read::Trimmed { .. } | Read::Closed => Ok(None),
     }
 }
 

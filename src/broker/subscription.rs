@@ -7,6 +7,7 @@ mod replica;
 mod round;
 
 pub(super) use actor::SubscriptionActor;
+pub(super) use replica::Stand;
 
 use super::Broker;
 use super::codec::event::{Body, Record};
@@ -253,6 +254,11 @@ impl Broker {
             _ => Ok(()),
         }
     }
+}
+
+/// Reads where a subscription stands from its log.
+pub(super) async fn load_stand(broker: &Broker, log: LogId) -> Result<Stand> {
+    replica::Replica::load(broker, log).await.map(|replica| replica.stand())
 }
 
 fn statistics(state: &State) -> Statistics {

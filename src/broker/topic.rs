@@ -9,6 +9,7 @@ pub(in crate::broker) use tail::TailReader;
 
 use super::Broker;
 use super::codec::message::{BatchBuilder, MessageBatch};
+use super::documents::keys::Series;
 use crate::domain::message::Published;
 use crate::domain::topic::Topic;
 use crate::domain::{Error, Offset, Resource, Result, Timestamp};
@@ -37,22 +38,33 @@ pub struct TopicBounds {
     pub messages: u64,
     /// Their text bytes (see [`Header::text_bytes`](crate::domain::message::Header)).
     pub bytes: u64,
-    /// When the newest publish was stored, if there was one.
+    /// When the newest publish was stored, if there was one. Publishes that come together are stored as one.
     pub published_at: Option<Timestamp>,
+    /// How many messages it brought.
+    pub published: u32,
+    /// When the publish before it was stored, if there was one.
+    pub published_before: Option<Timestamp>,
 }
 
 /// A topic in use: the publishes that wait, what is known of the log's end, and what was read lately.
 #[derive(Debug)]
 pub(super) struct TopicActor {
     log: LogId,
+    series: Series,
     queue: Mutex<commit::Queue>,
     tail: tail::TailWatch,
     cache: Mutex<reader::Cache>,
 }
 
 impl TopicActor {
-    pub(super) fn new(log: LogId) -> Self {
-        Self { log, queue: Mutex::default(), tail: tail::TailWatch::default(), cache: Mutex::default() }
+    pub(super) fn new(series: Series) -> Self {
+        Self {
+            log: series.log,
+            series,
+            queue: Mutex::default(),
+            tail: tail::TailWatch::default(),
+            cache: Mutex::default(),
+        }
     }
 
     /// Which log.
@@ -107,6 +119,8 @@ impl Broker {
             messages: tail.totals.messages,
             bytes: tail.totals.bytes,
             published_at: (tail.totals.messages > 0).then_some(tail.totals.at),
+            published: tail.totals.count,
+            published_before: Some(tail.before).filter(|before| *before > Timestamp::EPOCH),
         })
     }
 

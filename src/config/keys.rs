@@ -47,6 +47,8 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("limits.connections", Kind::Integer(16, 1_000_000)),
     ("limits.waiting_pulls", Kind::Integer(1, 1_000_000)),
     ("limits.drain_seconds", Kind::Integer(0, 600)),
+    ("retention.days", Kind::Integer(1, 36_500)),
+    ("retention.bytes", Kind::Integer(0, 1_125_899_906_842_624)),
     ("log.level", Kind::Text),
     ("log.format", Kind::Choice(&["text", "json"])),
 ];

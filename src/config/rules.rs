@@ -110,6 +110,8 @@ fn integer(config: &Config, name: &str) -> u64 {
         "limits.connections" => limits.connections as u64,
         "limits.waiting_pulls" => limits.waiting_pulls as u64,
         "limits.drain_seconds" => limits.drain_seconds,
+        "retention.days" => config.retention.days,
+        "retention.bytes" => config.retention.bytes,
         _ => u64::MAX,
     }
 }

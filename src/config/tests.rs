@@ -22,6 +22,8 @@ fn the_defaults_are_valid_and_as_operators_know_them() {
     assert_eq!(config.listen.ams_tls, "127.0.0.1:8443");
     assert_eq!(config.listen.ops, "127.0.0.1:8081");
     assert_eq!(config.limits.publish_bytes, crate::domain::limits::PUBLISH_BYTES_MAX);
+    assert_eq!(config.retention.days * 86_400, crate::domain::limits::RETENTION_DEFAULT.as_secs());
+    assert_eq!(config.retention.bytes, 0);
     assert_eq!(config.key_file().unwrap(), PathBuf::from("./data.key"));
     assert_eq!(config.token_file().unwrap(), PathBuf::from("./data.token"));
     assert_eq!(config.own_certificate().unwrap().0, PathBuf::from("./data.tls-cert.pem"));
@@ -68,6 +70,7 @@ fn an_unknown_setting_is_refused_with_the_nearest_one() {
 fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
     for (set, expected) in [
         (&["limits.connections=many"][..], "limits.connections"),
+        (&["retention.days=0"], "retention.days: 0 is outside 1 to 36500"),
         (&["limits.connections=1"], "limits.connections: 1 is outside 16 to 1000000"),
         (&["ams.auth_option=cookie"], "ams.auth_option: `cookie` is none of key, header, both"),
         (&["ams.per_resource_auth=perhaps"], "ams.per_resource_auth"),

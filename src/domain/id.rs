@@ -131,6 +131,32 @@ impl Timestamp {
     pub const fn seconds(self) -> u64 {
         self.0 / 1_000_000
     }
+
+    /// The UTC day that it lies in.
+    #[must_use]
+    pub const fn day(self) -> Day {
+        Day(self.0 / DAY_MICROS)
+    }
+}
+
+const DAY_MICROS: u64 = 86_400_000_000;
+
+/// A day in UTC, counted from 1970-01-01, which is 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Day(pub u64);
+
+impl Day {
+    /// Its first instant; saturates.
+    #[must_use]
+    pub const fn start(self) -> Timestamp {
+        Timestamp(self.0.saturating_mul(DAY_MICROS))
+    }
+
+    /// The day after it; saturates.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 /// Marks one grant of leases. Grows with each grant of a subscription and never repeats; a lease of an earlier epoch (before a
@@ -188,6 +214,8 @@ impl fmt::Debug for Name {
 mod tests {
     use super::*;
 
+    const HALF: Duration = Duration::from_secs(43_200);
+
     #[test]
     fn an_id_prints_as_a_uuid_and_reads_back() {
         let id = UserId(0x0b3b_9f3e_6f0c_4c55_9d0f_3d3e_0c0c_8f11);
@@ -197,6 +225,18 @@ mod tests {
         for wrong in ["", "0b3b9f3e", "0b3b9f3e-6f0c-4c55-9d0f-3d3e0c0c8f1g", "+b3b9f3e6f0c4c559d0f3d3e0c0c8f11"] {
             assert_eq!(UserId::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_utc() {
+        let noon = Timestamp(1_700_049_600_000_000);
+        assert_eq!(noon.day(), Day(19_676));
+        assert_eq!(
+            (noon.day().start(), noon.day().next().start()),
+            (Timestamp(1_700_006_400_000_000), noon.plus(HALF))
+        );
+        assert_eq!(Timestamp(noon.day().start().0 - 1).day(), Day(19_675));
+        assert_eq!(Timestamp::NEVER.day().next().start(), Timestamp::NEVER);
     }
 
     #[test]

@@ -17,6 +17,6 @@ pub mod user;
 
 pub use error::{Error, Resource, Result};
 pub use id::{
-    Fence, Incarnation, LogRef, Name, Offset, ProducerId, ProjectId, SchemaId, SubscriptionId, Timestamp, TopicId,
+    Day, Fence, Incarnation, LogRef, Name, Offset, ProducerId, ProjectId, SchemaId, SubscriptionId, Timestamp, TopicId,
     UserId,
 };

@@ -53,7 +53,7 @@ pub(super) async fn administrator(config: &Config, auth: &Auth, mode: Mode) -> R
 }
 
 /// Makes what is missing of the demonstration's project, topic and subscription.
-pub(super) async fn demonstration(broker: &Broker) -> Result<(), String> {
+pub(super) async fn demonstration(broker: &Broker, retention: Retention) -> Result<(), String> {
     let failed = |error: Error| format!("cannot make the demonstration: {error}");
     let made = NewProject { name: name(PROJECT)?, description: "a place to try things".to_owned(), created_by: None };
     let project = match broker.create_project(made).await {
@@ -61,7 +61,7 @@ pub(super) async fn demonstration(broker: &Broker) -> Result<(), String> {
         made => made,
     };
     let project = project.map_err(failed)?.id;
-    let topic = NewTopic { name: name(TOPIC)?, retention: Retention::default(), schema: None, created_by: None };
+    let topic = NewTopic { name: name(TOPIC)?, retention, schema: None, created_by: None };
     let subscription = NewSubscription {
         name: name(SUBSCRIPTION)?,
         topic: name(TOPIC)?,

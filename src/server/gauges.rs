@@ -82,7 +82,7 @@ impl Gauges {
         for project in self.broker.projects().await.unwrap_or_default() {
             let all = self.broker.subscriptions(project.id, PageRequest::default(), &|_| true).await;
             for subscription in all.map(|page| page.items).unwrap_or_default() {
-                let Ok(progress) = self.broker.progress(&subscription).await else { continue };
+                let Ok(progress) = self.broker.glance(&subscription).await else { continue };
                 found.push(Backlog {
                     messages: progress.backlog,
                     age_seconds: match progress.oldest_at {

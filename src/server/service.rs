@@ -13,6 +13,7 @@ use crate::api::ops::{Ops, Phase};
 use crate::auth::Token;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
+use crate::domain::topic::Retention;
 use crate::telemetry::logging::Level;
 use crate::telemetry::metrics::Metrics;
 use std::io::Write;
@@ -52,7 +53,7 @@ impl Service {
         let front = async {
             let admin = bootstrap::administrator(config, &foundation.auth, mode).await?;
             if mode == Mode::Quickstart {
-                bootstrap::demonstration(&foundation.broker).await?;
+                bootstrap::demonstration(&foundation.broker, options.retention).await?;
             }
             let Foundation { engine, broker, auth } = &foundation;
             let ams = Arc::new(Ams::new(broker.clone(), auth.clone(), metrics, options));
@@ -139,6 +140,10 @@ fn ams_options(config: &Config) -> Result<AmsOptions, String> {
         message_bytes_max: config.limits.message_bytes,
         body_bytes_max: config.limits.body_bytes,
         body_time_max: Duration::from_secs(config.limits.body_seconds),
+        retention: Retention {
+            age: Duration::from_secs(config.retention.days.saturating_mul(86_400)),
+            bytes: Some(config.retention.bytes).filter(|bytes| *bytes > 0),
+        },
         proxy_hostname: config.ams.proxy_hostname.clone(),
         ..AmsOptions::default()
     })

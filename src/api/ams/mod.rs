@@ -39,6 +39,7 @@ mod tests;
 use crate::auth::{Auth, Token};
 use crate::broker::Broker;
 use crate::domain::acl::RoleTable;
+use crate::domain::topic::Retention;
 use crate::telemetry::metrics::Metrics;
 use actix_web::web;
 use arc_swap::{ArcSwap, Guard};
@@ -105,6 +106,8 @@ pub struct AmsOptions {
     pub body_bytes_max: usize,
     /// Longest time that a body may take to arrive.
     pub body_time_max: Duration,
+    /// What new topics keep.
+    pub retention: Retention,
     /// The public host name, shown by `version`; empty for none.
     pub proxy_hostname: String,
     /// What `version` tells.
@@ -120,6 +123,7 @@ impl Default for AmsOptions {
             message_bytes_max: 1_500_000,
             body_bytes_max: 16 << 20,
             body_time_max: Duration::from_secs(120),
+            retention: Retention::default(),
             proxy_hostname: String::new(),
             version: Version::default(),
         }

@@ -8,7 +8,7 @@ use super::render::{self, Indent, Json};
 use super::request::{Answer, Call};
 use crate::broker::{NewTopic, TopicChange};
 use crate::domain::project::Project;
-use crate::domain::topic::{Retention, Topic};
+use crate::domain::topic::Topic;
 
 fn write(project: &Project, topic: &Topic, json: &mut Json) {
     json.field("name").string(&format!("/projects/{}/topics/{}", project.name, topic.name));
@@ -48,7 +48,7 @@ pub(crate) async fn create(call: &Call<'_>) -> Answer {
     }
     let new = NewTopic {
         name: call.name("topic")?,
-        retention: Retention::default(),
+        retention: call.ams.options().retention,
         schema: None,
         created_by: call.principal.user_id(),
     };

@@ -9,6 +9,7 @@ use super::claim::struck_out;
 use super::entity::Entity;
 use super::page::{Page, PageRequest};
 use crate::broker::codec::document::{Claim, Standing, TokenHash, Truth};
+use crate::broker::documents::keys::Series;
 use crate::broker::documents::{Stored, failed};
 use crate::domain::project::Project;
 use crate::domain::{Error, Name, ProjectId, Resource, Result, UserId};
@@ -183,6 +184,10 @@ impl Broker {
             self.empty_project(ProjectId(thing.id())).await?;
         }
         if let Some(log) = thing.log() {
+            if T::RESOURCE == Resource::Topic {
+                let series = Series { project: thing.scope(), topic: thing.name().clone(), log };
+                self.close_series(&series).await?;
+            }
             self.close_log(log).await?;
         }
         if let Some(hash) = thing.token() {

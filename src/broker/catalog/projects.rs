@@ -82,13 +82,15 @@ impl Broker {
         self.remove::<Project>(&id).await
     }
 
-    /// Removes all that a marked project holds: topics and subscriptions with their logs, then what is left of names.
+    /// Removes all that a marked project holds: topics and subscriptions with their logs, then what is left of names, then
+    /// what was counted day by day.
     pub(crate) fn empty_project(&self, project: ProjectId) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.remove_all::<Topic>(project).await?;
             self.remove_all::<Subscription>(project).await?;
             self.remove_names(Resource::Topic, project).await?;
-            self.remove_names(Resource::Subscription, project).await
+            self.remove_names(Resource::Subscription, project).await?;
+            self.remove_days(project).await
         })
     }
 

@@ -2,16 +2,18 @@
 //!
 //! Under an identity: `project/{id}`, `topic/{project}/{id}`, `subscription/{project}/{id}`, `user/{id}`. Under a name:
 //! `project-name/{name}`, `topic-name/{project}/{name}` and so on. Under a token's keyed hash: `user-token/{hash}`. One each:
-//! `roles/table`, `key/check`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
+//! `roles/table`, `key/check`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
 
 use super::Documents;
 use super::cache::Cache;
-use crate::broker::codec::document::{Account, Hint, KeyCheck, Record, StoredRoles, TokenHash, TokenHint, Truth};
+use crate::broker::codec::document::{
+    Account, DayEnd, Hint, KeyCheck, Record, StoredRoles, TokenHash, TokenHint, Truth,
+};
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
-use crate::domain::{Name, ProjectId, Resource, SubscriptionId, TopicId, UserId};
-use crate::storage::Key;
+use crate::domain::{Day, Name, ProjectId, Resource, SubscriptionId, TopicId, UserId};
+use crate::storage::{Key, LogId};
 use std::fmt::{Debug, Write as _};
 use std::hash::Hash;
 
@@ -39,6 +41,21 @@ pub(crate) struct HintKey {
     pub(crate) of: Resource,
     pub(crate) scope: ProjectId,
     pub(crate) name: Name,
+}
+
+/// A topic's log under the topic's name, for what is counted day by day.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Series {
+    pub(crate) project: ProjectId,
+    pub(crate) topic: Name,
+    pub(crate) log: LogId,
+}
+
+/// A day of a series.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct DayKey {
+    pub(crate) series: Series,
+    pub(crate) day: Day,
 }
 
 /// The role table.
@@ -76,6 +93,37 @@ keyed!(HintKey, Hint, hints, |hint| format!("{}{}", HintKey::prefix(hint.of, hin
 keyed!(TokenHash, TokenHint, tokens, |hash| token_key(hash));
 keyed!(RolesKey, StoredRoles, roles, |_key| "roles/table");
 keyed!(KeyCheckKey, KeyCheck, key_checks, |_key| "key/check");
+// Padded, so that days come in order.
+keyed!(DayKey, DayEnd, days, |key| format!("{}{:09}", key.series.prefix(), key.day.0));
+
+impl Series {
+    /// The series of a topic.
+    pub(crate) fn of(topic: &Topic) -> Self {
+        Self { project: topic.project, topic: topic.name.clone(), log: LogId(topic.log.0) }
+    }
+
+    /// What the keys of its days begin with.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}{}/{:032x}/", DayKey::prefix(self.project), self.topic, self.log.0)
+    }
+}
+
+impl DayKey {
+    /// What the keys of all days of a project begin with.
+    pub(crate) fn prefix(project: ProjectId) -> String {
+        format!("day/{:032x}/", project.0)
+    }
+
+    /// The day that a store's key speaks of.
+    pub(crate) fn parse(key: &Key) -> Option<Self> {
+        let mut parts = std::str::from_utf8(&key.0).ok()?.strip_prefix("day/")?.split('/');
+        let (project, topic) = (ProjectId::parse(parts.next()?)?, Name::new(parts.next()?).ok()?);
+        let log = LogId(u128::from_str_radix(parts.next()?, 16).ok()?);
+        let day = Day(parts.next()?.parse().ok()?);
+        let parsed = Self { series: Series { project, topic, log }, day };
+        (parsed.key() == *key).then_some(parsed)
+    }
+}
 
 impl HintKey {
     /// What the keys of a kind's names begin with.
@@ -138,6 +186,10 @@ mod tests {
         let hash = TokenHash(std::array::from_fn(|at| u8::try_from(at * 7).unwrap()));
         assert_eq!(TokenHash::parse(&hash.key()), Some(hash));
         assert_eq!(TokenHash::parse(&Key::new("user-token/00")), None);
+        let series = Series { project: ProjectId(1), topic: name, log: LogId(2) };
+        let day = DayKey { series, day: Day(20_000) };
+        assert_eq!(DayKey::parse(&day.key()), Some(day));
+        assert_eq!(DayKey::parse(&Key::new("day/1/t/2/3")), None);
         assert_eq!(TopicKey(ProjectId(1), TopicId(2)).key(), Key::new(format!("topic/{:032x}/{:032x}", 1, 2)));
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Owns waiting and waking. What a round does is `round`'s affair.
 
+use super::replica::Stand;
 use super::round::{Desk, Outcome};
 use crate::broker::Broker;
 use crate::broker::resolve::Standing;
@@ -105,6 +106,11 @@ impl SubscriptionActor {
         Arc::clone(&self.about.lock())
     }
 
+    /// Where the subscription stands as the last round left it; none while one is under way.
+    pub(in crate::broker) fn stand(&self) -> Option<Stand> {
+        self.queue.lock().desk.as_ref().and_then(|desk| desk.stand())
+    }
+
     /// Whether nothing waits and nobody is at work.
     pub(in crate::broker) fn is_idle(&self) -> bool {
         let queue = self.queue.lock();
@@ -116,6 +122,16 @@ impl SubscriptionActor {
         if let Some(desk) = &mut self.queue.lock().desk {
             desk.relax();
         }
+    }
+
+    /// Before the actor retires: sees to it that who needs the subscription next has little to read. False when that is so.
+    pub(in crate::broker) fn wind_up(self: &Arc<Self>, broker: &Broker) -> bool {
+        let mut queue = self.queue.lock();
+        if !queue.busy && queue.desk.as_ref().is_some_and(|desk| desk.leaves_much()) {
+            queue.busy = true;
+            tokio::spawn(AtWork { actor: Arc::clone(self), over: false }.wind_up(broker.clone()));
+        }
+        queue.busy
     }
 
     /// Carries out a command; answers when it is durable.
@@ -252,6 +268,15 @@ impl Drop for AtWork {
 }
 
 impl AtWork {
+    async fn wind_up(self, broker: Broker) {
+        let desk = self.actor.queue.lock().desk.take();
+        let mut desk = desk.unwrap_or_default();
+        desk.wind_up(&broker).await;
+        self.actor.queue.lock().desk = Some(desk);
+        // Something may have been asked meanwhile.
+        self.work(broker).await;
+    }
+
     async fn work(mut self, broker: Broker) {
         let desk = self.actor.queue.lock().desk.take();
         let mut desk = desk.unwrap_or_default();

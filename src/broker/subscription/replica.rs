@@ -8,13 +8,15 @@ use crate::broker::codec::event::{Body, Record};
 use crate::broker::codec::snapshot::{self, Assembly};
 use crate::broker::log::{Entry, Outcome};
 use crate::domain::subscription::{Event, State, apply};
-use crate::domain::{Error, Offset, Resource, Result};
+use crate::domain::{Error, LogRef, Offset, Resource, Result};
 use crate::storage::{LogId, Position, Purpose, Read, ReadLimit, StoredBatch, Time};
 
 const READ: ReadLimit = ReadLimit { bytes: 1 << 20, batches: 1_024 };
 /// A snapshot is made after so many bytes of events, if not sooner for their count, but never less than twice the last
 /// snapshot's size.
 const SNAPSHOT_BYTES: usize = 256 << 10;
+/// A subscription that nobody uses any more is left with at most so many batches to read.
+const BATCHES_LEFT: u32 = 16;
 /// How often loading begins anew because the log was trimmed under it.
 const LOADS_MAX: u32 = 5;
 
@@ -28,6 +30,19 @@ pub(super) struct Replica {
     /// Batches and bytes of events since the newest snapshot.
     since: (u32, usize),
     snapshot_bytes: usize,
+}
+
+/// What of a state tells the backlog.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::broker) struct Stand {
+    /// The end of the subscription's own log that it holds for.
+    pub(in crate::broker) at: Offset,
+    /// The log of the topic it stands on; none before the first event.
+    pub(in crate::broker) topic: Option<LogRef>,
+    /// The ack floor.
+    pub(in crate::broker) floor: Offset,
+    /// How many messages above the floor are acknowledged.
+    pub(in crate::broker) acknowledged_above: u64,
 }
 
 impl Replica {
@@ -81,6 +96,13 @@ impl Replica {
         }
     }
 
+    /// What of the state tells the backlog.
+    pub(super) fn stand(&self) -> Stand {
+        let (floor, end) = (self.state.floor(), Offset(u64::MAX));
+        let acknowledged_above = end.since(floor).saturating_sub(self.state.backlog(end));
+        Stand { at: self.next, topic: self.state.log(), floor, acknowledged_above }
+    }
+
     /// Whether nobody has appended anything that is not applied here.
     pub(super) async fn is_current(&self, broker: &Broker) -> Result<bool> {
         let bounds = broker.inner.bounds(self.log).await?;
@@ -123,6 +145,11 @@ impl Replica {
     pub(super) fn wants_snapshot(&self, every: u32) -> bool {
         let (batches, bytes) = self.since;
         (batches >= every && bytes >= self.snapshot_bytes) || bytes >= SNAPSHOT_BYTES.max(2 * self.snapshot_bytes)
+    }
+
+    /// Whether loading would take more than a handful of batches.
+    pub(super) const fn leaves_much(&self) -> bool {
+        self.since.0 > BATCHES_LEFT
     }
 
     /// Appends a snapshot as of now and gives up what lies before it. `false` when somebody else appended meanwhile: then

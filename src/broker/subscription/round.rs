@@ -4,7 +4,7 @@
 //! Owns the way from commands to durable answers. What a command means is the domain's affair; when a round begins, `actor`'s.
 
 use super::actor::{Answer, Ask, Seen, SubscriptionActor};
-use super::replica::Replica;
+use super::replica::{Replica, Stand};
 use crate::broker::Broker;
 use crate::broker::log;
 use crate::broker::resolve::Standing;
@@ -96,7 +96,8 @@ impl Desk {
                 Ok(Some((judged, topic))) => {
                     judged.tally.count(broker, &about);
                     let outcome = self.answer(actor, broker, asks, judged, topic);
-                    self.snapshot_if_due(broker).await;
+                    let every = broker.inner.options.snapshot_every;
+                    self.snapshot_if(broker, |replica| replica.wants_snapshot(every)).await;
                     return outcome;
                 }
                 Ok(None) => {}
@@ -324,10 +325,24 @@ impl Desk {
         outcome
     }
 
-    /// Shortens the way that loading takes. A failure costs nothing but that.
-    async fn snapshot_if_due(&mut self, broker: &Broker) {
-        let every = broker.inner.options.snapshot_every;
-        let Some(mut replica) = self.replica.take_if(|replica| replica.wants_snapshot(every)) else { return };
+    /// Where the subscription stands, if the state is loaded.
+    pub(super) fn stand(&self) -> Option<Stand> {
+        self.replica.as_ref().map(Replica::stand)
+    }
+
+    /// Whether a snapshot would spare the next one who loads the state much.
+    pub(super) fn leaves_much(&self) -> bool {
+        self.replica.as_ref().is_some_and(Replica::leaves_much)
+    }
+
+    /// Leaves a snapshot behind if that spares much.
+    pub(super) async fn wind_up(&mut self, broker: &Broker) {
+        self.snapshot_if(broker, Replica::leaves_much).await;
+    }
+
+    /// Shortens the way that loading takes, if the replica is so. A failure costs nothing but that.
+    async fn snapshot_if(&mut self, broker: &Broker, due: impl FnOnce(&Replica) -> bool) {
+        let Some(mut replica) = self.replica.take_if(|replica| due(replica)) else { return };
         match replica.take_snapshot(broker).await {
             Ok(_) => self.replica = Some(replica),
             Err(error) => tracing::warn!(%error, "a subscription's snapshot failed"),

@@ -35,6 +35,8 @@ pub(super) struct Queue {
 pub(in crate::broker) struct Tail {
     pub(in crate::broker) next: Offset,
     pub(in crate::broker) totals: Totals,
+    /// When the batch before the newest one was stored; the epoch when there is none.
+    pub(in crate::broker) before: Timestamp,
 }
 
 #[derive(Debug)]
@@ -120,11 +122,11 @@ impl TopicActor {
             Read::Closed => return Ok(None),
             Read::Batches(batches) if !batches.is_empty() => {
                 let newest = batches.into_iter().next_back().map(MessageBatch::open).transpose()?;
-                newest.map(|batch| Tail { next: batch.next(), totals: batch.totals })
+                newest.map(|batch| Tail { next: batch.next(), totals: batch.totals, before: batch.previous.0 })
             }
             Read::Batches(_) | Read::Trimmed { .. } => {
                 let Some(bounds) = broker.inner.bounds(self.log).await? else { return Ok(None) };
-                Some(Tail { next: Offset(bounds.next.0), totals: Totals::default() })
+                Some(Tail { next: Offset(bounds.next.0), totals: Totals::default(), before: Timestamp::EPOCH })
             }
         };
         if let Some(tail) = tail {
@@ -173,7 +175,9 @@ impl TopicActor {
             match broker.inner.append(entry).await? {
                 Outcome::Appended(at) => {
                     let next = tail.next.plus(u64::from(record.count));
-                    self.learn(Tail { next, totals: record.totals(&tail.totals, at) });
+                    let before = tail.totals.at;
+                    self.learn(Tail { next, totals: record.totals(&tail.totals, at), before });
+                    broker.turn_day(&self.series, before, at);
                     return Ok((tail.next, at));
                 }
                 Outcome::Closed => return Err(Error::NotFound(Resource::Topic)),

@@ -5,7 +5,7 @@ use super::TopicActor;
 use crate::broker::Broker;
 use crate::broker::codec::message::MessageBatch;
 use crate::domain::{Offset, Result, Timestamp};
-use crate::storage::{Position, Read, ReadLimit};
+use crate::storage::{LogId, Position, Read, ReadLimit};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +17,16 @@ const READ: ReadLimit = ReadLimit { bytes: 1 << 20, batches: 4_096 };
 const KEPT_READS: usize = 4;
 /// Most bytes that all topics keep.
 const KEPT_BYTES: usize = 64 << 20;
+
+impl Broker {
+    /// The batch of a topic's log at a position; none when there is none.
+    pub(in crate::broker) async fn batch_at(&self, log: LogId, from: Position) -> Result<Option<MessageBatch>> {
+        match self.inner.read(log, from, ReadLimit { bytes: 0, batches: 1 }).await? {
+            Read::Batches(batches) => batches.into_iter().next().map(MessageBatch::open).transpose(),
+            Read::Trimmed { .. } | Read::Closed => Ok(None),
+        }
+    }
+}
 
 /// What a read of a topic finds.
 #[derive(Debug)]

@@ -168,8 +168,30 @@ async fn bounds_and_totals_are_known_without_having_published() {
     assert_eq!((empty.first, empty.next, empty.messages, empty.published_at), (Offset(0), Offset(0), 0, None));
     let receipt = publish(&fixture.broker, &topic, &["abc", "d"]).await.unwrap();
     let bounds = fixture.second().await.topic_bounds(&topic).await.unwrap();
-    let published_at = Some(receipt.at);
-    assert_eq!(bounds, TopicBounds { first: Offset(0), next: Offset(2), messages: 2, bytes: 8, published_at });
+    let only = TopicBounds {
+        first: Offset(0),
+        next: Offset(2),
+        messages: 2,
+        bytes: 8,
+        published_at: Some(receipt.at),
+        published: 2,
+        published_before: None,
+    };
+    assert_eq!(bounds, only);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_two_publishes_are_known_to_every_broker() {
+    let fixture = Fixture::new().await;
+    let topic = fixture.topic().await;
+    let first = publish(&fixture.broker, &topic, &["a"]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let second = publish(&fixture.broker, &topic, &["b", "c", "d"]).await.unwrap();
+    for broker in [&fixture.broker, &fixture.second().await] {
+        let bounds = broker.topic_bounds(&topic).await.unwrap();
+        let known = (bounds.published_before, bounds.published_at, bounds.published);
+        assert_eq!(known, (Some(first.at), Some(second.at), 3));
+    }
 }
 
 #[tokio::test(start_paused = true)]

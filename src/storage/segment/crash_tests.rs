@@ -290,10 +290,14 @@ async fn run(seed: u64, ends: usize, calls: u64) -> Cuts {
     let mut case = Case::new(seed);
     let (mut disk, mut store) = open_through_cuts(CrashVfs::over(MemoryVfs::default()), &mut case);
     for end in 0..ends {
-        // Now and then before anything else has happened to what was recovered.
-        let within = if case.below(5) == 0 { 6 } else { calls * 2 };
+        // Now and then before anything else has happened to what was recovered, now and then when files come and go.
+        let (within, power_cut_at_entry) = match case.below(6) {
+            0 => (6, false),
+            1 => (8, true),
+            _ => (calls * 2, false),
+        };
         let power_cut_in = Some(1 + case.below(within));
-        disk.set_faults(Faults { power_cut_in, ..Faults::default() });
+        disk.set_faults(Faults { power_cut_in, power_cut_at_entry, ..Faults::default() });
         while case.call(&store).await {}
         assert!(disk.power_is_off(), "seed {seed}: a call failed with the power on");
         let after = case.end(&disk);

@@ -1,6 +1,8 @@
 //! Projects, members, users, topics, subscriptions, access lists, pages.
 
 use super::*;
+use crate::domain::Name;
+use crate::domain::topic::Retention;
 
 #[actix_web::test]
 async fn projects_are_made_shown_changed_and_removed() {
@@ -225,6 +227,24 @@ impl World {
         let body = format!(r#"{{"topic":"projects/DEMO/topics/{topic}"}}"#);
         self.put(&format!("/v1/projects/DEMO/subscriptions/{topic}"), &body).await.ok();
     }
+}
+
+#[actix_web::test]
+async fn a_topic_keeps_what_was_configured_when_it_was_made() {
+    let keep = |days| Retention { age: Duration::from_secs(days * 86_400), bytes: Some(days) };
+    let world = World::with(|options| options.retention = keep(3)).await;
+    let project = async || world.ams.broker.project(&Name::new("DEMO").unwrap()).await.unwrap().id;
+    let kept =
+        async |name: &str| world.ams.broker.topic(project().await, &Name::new(name).unwrap()).await.unwrap().retention;
+    world.post("/v1/projects/DEMO", "{}").await.ok();
+    world.put("/v1/projects/DEMO/topics/t1", "").await.ok();
+    world.ams.set_options(AmsOptions {
+        retention: keep(4),
+        service_token: Some(Token::new(SERVICE)),
+        ..AmsOptions::default()
+    });
+    world.put("/v1/projects/DEMO/topics/t2", "").await.ok();
+    assert_eq!((kept("t1").await, kept("t2").await), (keep(3), keep(4)));
 }
 
 #[actix_web::test]

@@ -1,7 +1,9 @@
 //! The fields of each kind of document. Tags are frozen.
 
 use super::fields::{FieldReader, Fields, Value, damaged, put_prefixed};
-use super::{Account, Claim, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, TokenHash, TokenHint, Truth};
+use super::{
+    Account, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, TokenHash, TokenHint, Truth,
+};
 use crate::domain::acl::{RoleName, RoleTable};
 use crate::domain::project::Project;
 use crate::domain::subscription::{AckMode, Settings, Subscription};
@@ -260,6 +262,19 @@ impl Record for KeyCheck {
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
         Ok(Self { sealed: read_sealed(fields, 1)? })
+    }
+}
+
+impl Record for DayEnd {
+    const KIND: u8 = 9;
+    const WHAT: &'static str = "a day's end";
+
+    fn write(&self, fields: &mut Fields) {
+        fields.u64(1, self.messages).u64(2, self.bytes);
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
+        Ok(Self { messages: fields.required(1)?.u64()?, bytes: fields.required(2)?.u64()? })
     }
 }
 

@@ -139,6 +139,15 @@ pub(crate) struct KeyCheck {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct StoredRoles(pub(crate) RoleTable);
 
+/// What a topic's log had taken up to the end of a day.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct DayEnd {
+    /// Messages.
+    pub(crate) messages: u64,
+    /// Their text bytes.
+    pub(crate) bytes: u64,
+}
+
 /// The stored form of a record.
 pub(crate) fn encode<R: Record>(record: &R, nonce: Nonce) -> Bytes {
     let mut header = Vec::with_capacity(256);

@@ -126,6 +126,7 @@ fn stored_forms_are_frozen() {
     golden(&TokenHint { holder: UserId(1) }, TOKEN_HINT);
     golden(&roles(), ROLES);
     golden(&KeyCheck { sealed: Sealed { key: 1, bytes: vec![2; 3] } }, KEY_CHECK);
+    golden(&DayEnd { messages: 1, bytes: 2 }, DAY_END);
 }
 
 #[test]
@@ -139,8 +140,9 @@ fn kinds_are_frozen() {
         TokenHint::KIND,
         StoredRoles::KIND,
         KeyCheck::KIND,
+        DayEnd::KIND,
     ];
-    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
 
 #[test]
@@ -188,7 +190,7 @@ fn values_outside_their_rule_are_refused() {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 1_u8..9) {
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 1_u8..10) {
         let mut value = bytes;
         if let [format, stored_kind, ..] = value.as_mut_slice() {
             (*format, *stored_kind) = (FORMAT, kind);
@@ -198,6 +200,7 @@ proptest! {
         let _ = decode::<Truth<Subscription>>(&value);
         let _ = decode::<Truth<Account>>(&value);
         let _ = decode::<Hint>(&value);
+        let _ = decode::<DayEnd>(&value);
         let _ = decode::<TokenHint>(&value);
         let _ = decode::<StoredRoles>(&value);
         let _ = decode::<KeyCheck>(&value);
@@ -310,6 +313,7 @@ const TOKEN_HINT: &str = "
 const ROLES: &str = "
     01 25000000 070000007075626c6973680a000000010000006101000000620400000070756c6c00000000";
 
+const DAY_END: &str = "01 08000000 0100000000000000 02 08000000 0200000000000000";
 const KEY_CHECK: &str = "
     01 04000000 01000000
     02 03000000 020202";

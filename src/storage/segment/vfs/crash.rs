@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub struct Faults {
     /// The power goes at the n-th change from now (a write, sync, allocation or change of an entry; 1 is the next one).
     pub power_cut_in: Option<u64>,
+    /// Only changes of entries and lengths count for it: those are rare.
+    pub power_cut_at_entry: bool,
     /// Every write fails.
     pub writes_fail: bool,
     /// Every sync of a file fails.
@@ -121,7 +123,8 @@ impl CrashVfs {
             return Err(power_cut());
         }
         control.changes += 1;
-        if let Some(left) = control.faults.power_cut_in.as_mut() {
+        let counts = change == Change::Entry || !control.faults.power_cut_at_entry;
+        if let Some(left) = control.faults.power_cut_in.as_mut().filter(|_| counts) {
             *left = left.saturating_sub(1);
             if *left == 0 {
                 control.power_is_off = true;

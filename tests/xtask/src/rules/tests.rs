@@ -210,6 +210,9 @@ fn a_promise_names_a_test_that_exists() {
     for bad in ["by design", "`order_is_lost`", "`tests/chaos.rs`", "`tests/order.rs::order_is_lost`"] {
         assert_eq!(rules(&[("README.md", &row(bad))]), one("README.md", 5, "promise"), "{bad}");
     }
+    let table =
+        format!("{}## When the disk misbehaves\n| a | b |\n| --- | --- |\n| c | `missing` |\n", row("`tests/a.py`"));
+    assert_eq!(rules(&[("tests/a.py", "\"\"\"A.\"\"\"\n"), ("README.md", &table)]), one("README.md", 9, "promise"));
     assert_eq!(rules(&[("README.md", "# A\nFast and safe.\n")]), one("README.md", 1, "promise"));
 }
 
