@@ -82,12 +82,16 @@ impl Attributes {
     /// Builds the stored form; a key given twice keeps its last value.
     #[must_use]
     pub fn from_pairs<K: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
-        let map: std::collections::BTreeMap<String, V> =
-            pairs.into_iter().map(|(key, value)| (key.as_ref().to_owned(), value)).collect();
-        let mut bytes = BytesMut::new();
-        for (key, value) in &map {
-            Self::put(&mut bytes, key);
-            Self::put(&mut bytes, value.as_ref());
+        let mut pairs: Vec<(K, V)> = pairs.into_iter().collect();
+        // Equal keys stay in the order given.
+        pairs.sort_by(|(one, _), (other, _)| one.as_ref().cmp(other.as_ref()));
+        let size = pairs.iter().map(|(key, value)| 8 + key.as_ref().len() + value.as_ref().len()).sum();
+        let mut bytes = BytesMut::with_capacity(size);
+        for same in pairs.chunk_by(|(one, _), (other, _)| one.as_ref() == other.as_ref()) {
+            if let Some((key, value)) = same.last() {
+                Self::put(&mut bytes, key.as_ref());
+                Self::put(&mut bytes, value.as_ref());
+            }
         }
         Self(bytes.freeze())
     }

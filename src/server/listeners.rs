@@ -71,6 +71,7 @@ pub(super) fn serve_ams(
         .client_disconnect_timeout(Duration::from_secs(5))
         .tls_handshake_timeout(HANDSHAKE)
         .keep_alive(KeepAlive::Timeout(Duration::from_secs(limits.keep_alive_seconds)))
+        .tcp_nodelay(true)
         .shutdown_timeout(limits.drain_seconds)
         .disable_signals();
     if let Some(socket) = plain {

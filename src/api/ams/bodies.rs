@@ -137,7 +137,7 @@ pub(crate) fn integer(body: &[u8], field: &str) -> Result<i64> {
 pub(crate) fn map(body: &[u8]) -> Result<BTreeMap<String, String>> {
     let mut read = BTreeMap::new();
     document(body, |name, reader| {
-        read.insert(name.to_owned(), reader.optional_string()?.unwrap_or_default().into_owned());
+        read.insert(name.to_string(), reader.optional_string()?.unwrap_or_default().into_owned());
         Ok(())
     })?;
     Ok(read)
@@ -255,62 +255,76 @@ impl<'a> DeadlineBody<'a> {
     }
 }
 
-/// One message of a publish request, as it stands there.
-#[derive(Debug, Default)]
-pub(crate) struct MessageBody<'a> {
-    pub(crate) data: Text<'a>,
-    /// In the order given; the last of one name counts.
-    pub(crate) attributes: Vec<(String, Cow<'a, str>)>,
+/// An attribute of a message: name and value.
+pub(crate) type Attribute<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// Takes the messages of a publish request one by one, as they are read. What was taken counts only if the whole body is right.
+pub(crate) trait Messages {
+    /// What taking may end with.
+    type Error: From<Malformed>;
+
+    /// The list begins: the last of two lists wins.
+    fn begin(&mut self);
+
+    /// Reads the present message's `data`, which is not `null`; the last of two wins.
+    fn data(&mut self, reader: &mut Reader<'_>) -> Result<()>;
+
+    /// The present message is read; its attributes in the order given, of which the last of one name counts.
+    fn end(&mut self, attributes: &[Attribute<'_>]) -> Result<(), Self::Error>;
 }
 
-/// Publish: hands each message out as soon as it is read. What was handed out counts only if the whole body is right.
+/// Publish: hands each message out as soon as it is read.
 ///
 /// # Errors
-/// The body's fault, or what `message` answers, which ends the reading.
-pub(crate) fn messages<'a, E: From<Malformed>>(
-    body: &'a [u8],
-    begin: &mut dyn FnMut(),
-    message: &mut dyn FnMut(MessageBody<'a>) -> Result<(), E>,
-) -> Result<(), E> {
+/// The body's fault, or what [`Messages::end`] answers, which ends the reading.
+pub(crate) fn messages<M: Messages>(body: &[u8], into: &mut M) -> Result<(), M::Error> {
     let mut refused = None;
+    // One for all messages: it keeps its room.
+    let mut attributes = Vec::new();
     let read = document(body, |name, reader| {
         if !is(name, "messages") {
             return reader.skip();
         }
-        // The last of two lists wins.
-        begin();
+        into.begin();
         if reader.null()? {
             return Ok(());
         }
         reader.array(|reader| {
-            message_body(reader).and_then(|read| {
-                message(read).map_err(|error| {
-                    refused = Some(error);
-                    reader.malformed()
-                })
+            message(reader, into, &mut attributes)?;
+            into.end(&attributes).map_err(|error| {
+                refused = Some(error);
+                reader.malformed()
             })
         })
     });
     match refused {
         Some(error) => Err(error),
-        None => read.map_err(E::from),
+        None => read.map_err(M::Error::from),
     }
 }
 
-fn message_body<'a>(reader: &mut Reader<'a>) -> json::Result<MessageBody<'a>> {
-    let mut read = MessageBody::default();
+fn message<'a>(
+    reader: &mut Reader<'a>,
+    into: &mut impl Messages,
+    attributes: &mut Vec<Attribute<'a>>,
+) -> json::Result<()> {
+    attributes.clear();
     reader.object(&mut |name, reader| match name {
-        _ if is(name, "data") => set(&mut read.data, reader),
+        _ if is(name, "data") => {
+            if reader.null()? {
+                return Ok(());
+            }
+            into.data(reader)
+        }
         _ if is(name, "attributes") => {
-            read.attributes.clear();
+            attributes.clear();
             reader.object(&mut |name, reader| {
                 let value = reader.optional_string()?.unwrap_or_default();
-                read.attributes.push((name.to_owned(), value));
+                attributes.push((name.clone(), value));
                 Ok(())
             })
         }
         _ if is(name, "messageId") || is(name, "publishTime") => reader.optional_string().map(|_| ()),
         _ => reader.skip(),
-    })?;
-    Ok(read)
+    })
 }

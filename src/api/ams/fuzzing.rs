@@ -1,14 +1,14 @@
 //! Fuzz targets of what clients send: bodies, ack ids, page tokens, times and paths.
 
-use super::bodies::{self, DeadlineBody, MessageBody, ProjectBody, PullBody, SubscriptionBody, UserBody};
-use super::json::{self, Malformed};
+use super::bodies::{self, Attribute, DeadlineBody, Messages, ProjectBody, PullBody, SubscriptionBody, UserBody};
+use super::json::{self, Malformed, Reader};
 use super::paths::{Match, RequestPath};
 use super::query::{Query, next_token};
 use super::render::{self, Indent};
 use super::{payload, principal, pull, times};
-use crate::broker::Page;
+use crate::broker::{BatchBuilder, Page};
 use crate::domain::Timestamp;
-use crate::domain::message::Payload;
+use crate::domain::message::{Payload, PayloadForm};
 use actix_web::http::Method;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -58,21 +58,44 @@ fn map(data: &[u8], value: Option<&Value>) {
     }
 }
 
-fn publish(data: &[u8], syntax: bool, value: Option<&Value>) {
-    let (mut count, mut last) = (0, None);
-    let mut scratch = Vec::new();
-    let mut keep = |message: MessageBody<'_>| {
-        count += 1;
-        let text = message.data.unwrap_or_default().into_owned();
-        let (bytes, form) = payload::stored(&text, &mut scratch);
-        let shown = Payload { bytes: Bytes::copy_from_slice(bytes), form };
+/// The messages of a body, each compared with the text it was made of.
+struct Kept {
+    batch: BatchBuilder,
+    form: PayloadForm,
+    text: String,
+    count: usize,
+    last: Option<String>,
+}
+
+impl Messages for Kept {
+    type Error = Malformed;
+
+    fn begin(&mut self) {}
+
+    fn data(&mut self, reader: &mut Reader<'_>) -> json::Result<()> {
+        self.text = reader.clone().string()?.into_owned();
+        (self.form, _) = payload::read(reader, &mut self.batch)?;
+        Ok(())
+    }
+
+    fn end(&mut self, _: &[Attribute<'_>]) -> json::Result<()> {
+        self.count += 1;
+        let shown = Payload { bytes: Bytes::copy_from_slice(self.batch.payload()), form: self.form };
         let written = render::object(Indent::Compact, |json| payload::show(&shown, json.field("data")));
         let read = serde_json::from_slice::<Value>(&written).ok();
-        assert_eq!(read.as_ref().and_then(|read| read.get("data")).and_then(Value::as_str), Some(text.as_str()));
-        last = Some(text);
-        Ok::<(), Malformed>(())
-    };
-    let read = bodies::messages(data, &mut || (), &mut keep);
+        assert_eq!(read.as_ref().and_then(|read| read.get("data")).and_then(Value::as_str), Some(self.text.as_str()));
+        self.last = Some(std::mem::take(&mut self.text));
+        self.batch.begin();
+        self.form = PayloadForm::Binary;
+        Ok(())
+    }
+}
+
+fn publish(data: &[u8], syntax: bool, value: Option<&Value>) {
+    let batch = BatchBuilder::new(Timestamp(0));
+    let mut kept = Kept { batch, form: PayloadForm::Binary, text: String::new(), count: 0, last: None };
+    let read = bodies::messages(data, &mut kept);
+    let Kept { count, last, .. } = kept;
     assert!(read.is_err() || syntax, "messages were read from what is no JSON");
     let lower = data.to_ascii_lowercase();
     let once = |word: &[u8]| lower.windows(word.len()).filter(|window| *window == word).count() == 1;

@@ -45,7 +45,9 @@ use actix_web::web;
 use arc_swap::{ArcSwap, Guard};
 use room::Room;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Where a request's token may stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -135,6 +137,8 @@ pub struct Ams {
     auth: Auth,
     metrics: metrics::RouteMetrics,
     options: ArcSwap<AmsOptions>,
+    /// The first half of all requests' ids, random, and how many there were: the second.
+    requests: (u64, AtomicU64),
     /// Of request bodies.
     bodies: Arc<Room>,
     /// Of answers.
@@ -151,6 +155,7 @@ impl Ams {
             auth,
             metrics: metrics::RouteMetrics::new(metrics),
             options: ArcSwap::from_pointee(options),
+            requests: (Uuid::new_v4().as_u64_pair().0, AtomicU64::new(0)),
             bodies: Room::new(room),
             answers: Room::new(room),
         }
@@ -159,6 +164,11 @@ impl Ams {
     /// Puts other options in force, for requests from now on.
     pub fn set_options(&self, options: AmsOptions) {
         self.options.store(Arc::new(options));
+    }
+
+    /// An id that no other request has.
+    fn next_request_id(&self) -> Uuid {
+        Uuid::from_u64_pair(self.requests.0, self.requests.1.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The options in force.

@@ -260,24 +260,22 @@ impl<'a> Variables<'a> {
 fn cleaned(path: &[u8]) -> Option<String> {
     const ENCODED: &AsciiSet =
         &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`');
-    let mut segments = path.strip_prefix(b"/").unwrap_or(path).split(|byte| *byte == b'/').peekable();
-    let mut dirty = false;
+    let segments = path.strip_prefix(b"/").unwrap_or(path).split(|byte| *byte == b'/');
+    let mut others = segments.clone();
+    // Only the last segment may be empty.
+    let last = others.next_back().unwrap_or_default();
+    let is_odd = |segment: &[u8]| matches!(segment, b"." | b"..");
+    if !is_odd(last) && others.all(|segment| !segment.is_empty() && !is_odd(segment)) {
+        return None;
+    }
+    let ends_with_slash = last.is_empty();
     let mut kept: Vec<&[u8]> = Vec::new();
-    let mut ends_with_slash = false;
-    while let Some(segment) = segments.next() {
-        let last = segments.peek().is_none();
+    for segment in segments {
         match segment {
-            b"" if last => ends_with_slash = true,
-            b"" | b"." => dirty = true,
-            b".." => {
-                dirty = true;
-                kept.pop();
-            }
+            b"" | b"." => {}
+            b".." => drop(kept.pop()),
             _ => kept.push(segment),
         }
-    }
-    if !dirty {
-        return None;
     }
     let mut clean = String::with_capacity(path.len());
     for segment in &kept {

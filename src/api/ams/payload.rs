@@ -1,6 +1,8 @@
 //! How a message's `data` and what is stored relate: decoded if that loses nothing, as it stands otherwise.
 
-use super::render::Json;
+use super::json::{self, Reader};
+use super::render::{Json, escaped_length};
+use crate::broker::BatchBuilder;
 use crate::domain::message::{Payload, PayloadForm};
 use base64::Engine;
 use base64::engine::{GeneralPurposeConfig, Simd};
@@ -9,12 +11,38 @@ use std::sync::LazyLock;
 /// Standard alphabet, padding required, no stray bits: exactly one text decodes to given bytes.
 static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(GeneralPurposeConfig::new()));
 
-/// The bytes to store for a `data` text, and their form. `scratch` holds decoded bytes and is overwritten.
-pub(crate) fn stored<'s>(data: &'s str, scratch: &'s mut Vec<u8>) -> (&'s [u8], PayloadForm) {
-    match decode(data, scratch) {
-        Some(bytes) => (bytes, PayloadForm::Binary),
-        None => (data.as_bytes(), PayloadForm::Verbatim),
+/// Reads a string as the payload of the message that was begun: its form, and what the text takes inside a JSON string. Base64 goes
+/// from the body to its place in one step.
+pub(crate) fn read(reader: &mut Reader<'_>, batch: &mut BatchBuilder) -> json::Result<(PayloadForm, usize)> {
+    let mut letters = 0;
+    let text = reader.string_unless(|text| {
+        letters = text.len();
+        put_decoded(text, batch)
+    })?;
+    Ok(match text {
+        None => (PayloadForm::Binary, letters),
+        Some(text) => (put(&text, batch), escaped_length(&text)),
+    })
+}
+
+/// Makes a `data` text the payload of the message that was begun, and tells in which form.
+fn put(data: &str, batch: &mut BatchBuilder) -> PayloadForm {
+    if put_decoded(data.as_bytes(), batch) {
+        return PayloadForm::Binary;
     }
+    batch.payload_space(data.len()).copy_from_slice(data.as_bytes());
+    PayloadForm::Verbatim
+}
+
+/// Makes what a text is the one base64 form of the payload of the message that was begun. Whether it is one; if not, the payload is empty.
+fn put_decoded(text: &[u8], batch: &mut BatchBuilder) -> bool {
+    batch.begin();
+    if !text.len().is_multiple_of(4) {
+        return false;
+    }
+    let decoded = ENGINE.decode_slice(text, batch.payload_space(text.len() / 4 * 3));
+    batch.payload_truncate(decoded.as_ref().map_or(0, |length| *length));
+    decoded.is_ok()
 }
 
 /// Decodes a text that is the one base64 form of some bytes; none for any other text.
@@ -50,9 +78,13 @@ pub(crate) fn show(payload: &Payload, json: &mut Json) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Timestamp;
 
     fn form(data: &str) -> PayloadForm {
-        stored(data, &mut Vec::new()).1
+        let mut batch = BatchBuilder::new(Timestamp(0));
+        let form = put(data, &mut batch);
+        assert_eq!(form == PayloadForm::Verbatim, batch.payload() == data.as_bytes() && !data.is_empty(), "{data}");
+        form
     }
 
     #[test]
@@ -68,7 +100,7 @@ mod tests {
     #[test]
     fn a_used_scratch_does_not_show() {
         let mut scratch = b"something longer than it".to_vec();
-        assert_eq!(stored("aGVsbG8=", &mut scratch), (&b"hello"[..], PayloadForm::Binary));
+        assert_eq!(decode("aGVsbG8=", &mut scratch), Some(&b"hello"[..]));
     }
 
     proptest::proptest! {

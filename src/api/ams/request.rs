@@ -21,6 +21,7 @@ use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument;
+use uuid::Uuid;
 
 /// The header that carries the request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -47,14 +48,15 @@ pub(crate) struct Call<'a> {
 /// Answers a request, and counts it.
 pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload) -> HttpResponse {
     let started = ams.broker.clock().monotonic();
-    let id = uuid::Uuid::new_v4().to_string();
+    let id = ams.next_request_id();
     let path = RequestPath::new(request.path());
     let found = path.find(request.method());
     let place = if let Match::Route(place, ..) = &found { Some(*place) } else { None };
     let operation = if let Match::Route(_, route, _) = &found { route.name } else { "none" };
-    let span = tracing::info_span!("request", dialect = "ams", request_id = %id, operation);
+    // What is logged of a request at other levels than debug names it by itself.
+    let span = tracing::debug_span!("request", dialect = "ams", request_id = %id, operation);
     let mut answer = async {
-        let mut answer = respond(ams, &request, found, &mut payload).await;
+        let mut answer = respond(ams, id, &request, found, &mut payload).await;
         // Who sent too slowly is not waited for again.
         let bytes_max = if answer.status() == StatusCode::REQUEST_TIMEOUT { 0 } else { ams.options().body_bytes_max };
         if !discard(&mut payload, bytes_max).await {
@@ -68,7 +70,7 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
     .instrument(span)
     .await;
     cors::allow(request.headers(), &mut answer);
-    if let Ok(id) = HeaderValue::try_from(id) {
+    if let Ok(id) = HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer())) {
         answer.headers_mut().insert(REQUEST_ID, id);
     }
     let took = ams.broker.clock().monotonic().saturating_sub(started);
@@ -76,7 +78,7 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
     answer
 }
 
-async fn respond(ams: &Ams, request: &HttpRequest, found: Match<'_>, payload: &mut Payload) -> HttpResponse {
+async fn respond(ams: &Ams, id: Uuid, request: &HttpRequest, found: Match<'_>, payload: &mut Payload) -> HttpResponse {
     if cors::is_preflight(request.method()) {
         return cors::preflight(request.headers());
     }
@@ -90,7 +92,7 @@ async fn respond(ams: &Ams, request: &HttpRequest, found: Match<'_>, payload: &m
     };
     match serve(ams, request, route, variables, payload).await {
         Ok(body) => shown(ams, body),
-        Err(refusal) => refused(route, refusal).answer(),
+        Err(refusal) => refused(id, route, refusal).answer(),
     }
 }
 
@@ -110,16 +112,19 @@ fn moved(mut path: String, query: &str) -> HttpResponse {
 }
 
 /// Puts a refusal into the contract's words, and into the log when it is our fault.
-fn refused(route: &Route, refusal: Refusal) -> Failure {
+fn refused(id: Uuid, route: &Route, refusal: Refusal) -> Failure {
     let failure = match &refusal {
         Refusal::Said(failure) => failure.clone(),
         Refusal::Met(error) => translate(route, error),
     };
     match refusal {
         Refusal::Met(error) if failure.code >= 500 && failure.status == "INTERNAL_SERVER_ERROR" => {
-            tracing::error!(status = failure.code, cause = %error, "failed");
+            tracing::error!(request_id = %id, operation = route.name, status = failure.code, cause = %error, "failed");
         }
-        _ => tracing::info!(status = failure.code, reason = ?failure.message, "refused"),
+        _ => {
+            let (operation, status, reason) = (route.name, failure.code, &failure.message);
+            tracing::info!(request_id = %id, operation, status, ?reason, "refused");
+        }
     }
     failure
 }

@@ -117,7 +117,9 @@ impl BatchBuilder {
     /// Begins a message, or its payload anew: what was written since the last [`BatchBuilder::end`] is gone.
     pub fn begin(&mut self) {
         if self.buffer.len() < HEADER_BYTES {
-            self.buffer.reserve(2_048 - ENTRY_BYTES);
+            if self.buffer.capacity() == 0 {
+                self.buffer.reserve(2_048 - ENTRY_BYTES);
+            }
             self.buffer.put_bytes(0, HEADER_BYTES);
         }
         self.buffer.truncate(self.done);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// The end of a spare's name.
 pub(super) const SUFFIX: &str = ".spare";
 /// What is zero-filled at a time.
-const FILL_STEP: u64 = 4 << 20;
+pub(super) const FILL_STEP: u64 = 4 << 20;
 
 /// A file ready to become a segment.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 use super::checkpoint::{Checkpoint, Kept};
 use super::compact;
 use super::file::name_of;
+use super::pool::FILL_STEP;
 use super::{CHECKPOINT_SHARE, IDLE_CACHE_BYTES, Shared};
 use parking_lot::{Condvar, Mutex};
 use std::io;
@@ -58,7 +59,7 @@ pub(super) struct Covered {
 
 /// Runs until the store is closed or poisoned.
 pub(super) fn run(shared: &Arc<Shared>) {
-    let (mut quiet, mut commits_seen) = (0, 0);
+    let (mut quiet, mut commits_seen, mut bytes_seen) = (0, 0, 0);
     while !shared.is_down() {
         if let Err(error) = round(shared) {
             if error.kind() != io::ErrorKind::StorageFull {
@@ -67,7 +68,11 @@ pub(super) fn run(shared: &Arc<Shared>) {
             }
             tracing::warn!(%error, "no room for a checkpoint; tried again");
         }
-        let filling = shared.options.zero_fill && shared.pool.fill_step().unwrap_or(false);
+        let bytes = shared.stats.synced_bytes.load(Ordering::Relaxed);
+        // A writer that is faster takes spares before they are filled: filling would only take the disk from it.
+        let outrun = bytes - bytes_seen > FILL_STEP;
+        bytes_seen = bytes;
+        let filling = shared.options.zero_fill && (outrun || shared.pool.fill_step().unwrap_or(false));
         let commits = shared.stats.commits.load(Ordering::Relaxed);
         quiet = if commits == commits_seen { quiet + 1 } else { 0 };
         commits_seen = commits;

@@ -22,6 +22,9 @@ const GROUP_BYTES_MAX: usize = 8 << 20;
 /// Most requests of one group.
 const GROUP_REQUESTS_MAX: usize = 1024;
 
+/// The nice value of the writer's thread.
+const PRIORITY: i32 = -10;
+
 /// The end of the stream.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -54,6 +57,9 @@ pub(super) fn begin_segment(
 impl Writer {
     /// Runs until the store is closed or poisoned.
     pub(super) fn run(mut self) {
+        // Everybody waits for this thread, and it computes next to nothing: where the process may, it goes before others, so that
+        // a sync does not wait for a busy core. Where it may not, nothing is lost but that.
+        let _ = rustix::process::setpriority_process(None, PRIORITY);
         let shared = Arc::clone(&self.shared);
         let most = usize::try_from(shared.options.segment_bytes / 2).unwrap_or(usize::MAX).min(GROUP_BYTES_MAX);
         while let Some(requests) = shared.queue.drain(GROUP_REQUESTS_MAX, most) {

@@ -5,6 +5,9 @@
 #![allow(clippy::print_stdout, reason = "a command line tool talks on standard output")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
+mod ceiling;
+mod engine;
+mod flow;
 mod http;
 mod load;
 mod report;
@@ -13,7 +16,7 @@ mod server;
 mod verify;
 
 use report::{Figure, Outcome};
-use rows::ROWS;
+use rows::{ROWS, Row};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,6 +46,10 @@ struct Options {
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
+    // How this program starts itself, to be the wire's ceiling.
+    if std::env::args().nth(1).as_deref() == Some(server::BARE) {
+        return ceiling::serve().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     match options().and_then(|options| run(&options)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -86,10 +93,10 @@ fn options() -> Result<Options> {
 
 /// Runs the rows, interleaved over the rounds; whether all count.
 fn run(options: &Options) -> Result<bool> {
-    let chosen: Vec<_> = ROWS
-        .iter()
-        .filter(|row| options.only.is_empty() || options.only.iter().any(|part| row.name.contains(part)))
-        .collect();
+    let named = |row: &Row| options.only.is_empty() || options.only.iter().any(|part| row.name.contains(part));
+    // With each row its ceiling, for the ratio.
+    let is_ceiling = |name: &str| ROWS.iter().any(|row| named(row) && row.ceiling == Some(name));
+    let chosen: Vec<_> = ROWS.iter().filter(|row| named(row) || is_ceiling(row.name)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut outcomes: Vec<Outcome<'_>> = chosen.iter().map(|row| Outcome::new(row)).collect();
     for _ in 0..options.rounds {

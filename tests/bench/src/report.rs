@@ -50,6 +50,18 @@ impl<'a> Outcome<'a> {
         runs
     }
 
+    /// The value in the middle; none if it does not count.
+    fn median(&self) -> Option<f64> {
+        let runs = self.sorted();
+        runs.get(runs.len() / 2).filter(|_| self.counts()).map(|run| run.value)
+    }
+
+    /// How much of its ceiling it reaches, if both were run and count.
+    fn of_ceiling(&self, all: &[Self]) -> Option<f64> {
+        let ceiling = all.iter().find(|other| Some(other.row.name) == self.row.ceiling)?;
+        Some(self.median()? / ceiling.median()?)
+    }
+
     /// Why it does not count.
     fn void(&self) -> String {
         let fault = self.runs.iter().find(|run| !run.faults.none()).map(|run| run.faults.to_string());
@@ -60,23 +72,24 @@ impl<'a> Outcome<'a> {
 /// One line a row.
 pub(crate) fn table(outcomes: &[Outcome<'_>]) -> String {
     let mut out = format!(
-        "{:<38}{:>12}{:>10}{:>12}{:>12}{:>8}{:>8}{:>8}{:>11}\n",
-        "row", "median", "unit", "goal", "per cpu-s", "p50 ms", "p99 ms", "peak", "verified"
+        "{:<42}{:>12}{:>8}{:>12}{:>9}{:>12}{:>8}{:>8}{:>8}{:>11}\n",
+        "row", "median", "unit", "goal", "ceiling", "per cpu-s", "p50 ms", "p99 ms", "peak", "verified"
     );
     for outcome in outcomes {
         let Row { what, unit, goal, .. } = outcome.row;
         if !outcome.counts() {
-            out.push_str(&format!("{what:<38}{:>12}  {}\n", "VOID", outcome.void().trim()));
+            out.push_str(&format!("{what:<42}{:>12}  {}\n", "VOID", outcome.void().trim()));
             continue;
         }
         let runs = outcome.sorted();
         let Some(median) = runs.get(runs.len() / 2) else { continue };
         let per_cpu = median.per_cpu.map_or_else(String::new, |value| number(value, 0));
+        let of_ceiling = outcome.of_ceiling(outcomes).map_or_else(String::new, |part| format!("{:.0} %", part * 100.0));
         let ms = |micros: u32| format!("{:.2}", f64::from(micros) / 1_000.0);
         let (p50, p99) = median.latency.map_or_else(Default::default, |(p50, p99)| (ms(p50), ms(p99)));
         let digits = if median.value < 10.0 { 3 } else { 0 };
         out.push_str(&format!(
-            "{what:<38}{:>12}{unit:>10}{goal:>12}{per_cpu:>12}{p50:>8}{p99:>8}{:>8.0}{:>11}",
+            "{what:<42}{:>12}{unit:>8}{goal:>12}{of_ceiling:>9}{per_cpu:>12}{p50:>8}{p99:>8}{:>8.0}{:>11}",
             number(median.value, digits),
             median.peak_mib,
             number(median.verified as f64, 0)
@@ -86,17 +99,17 @@ pub(crate) fn table(outcomes: &[Outcome<'_>]) -> String {
         }
         out.push('\n');
     }
-    out.push_str("peak: resident MiB of the server. Every message was read back and compared: lost, duplicated, damaged, out of order are 0.\n");
+    out.push_str("ceiling: how much of what the bare server or the raw disk did in the same run. peak: resident MiB of the server. Every message was read back and compared: lost, duplicated, damaged, out of order are 0.\n");
     out
 }
 
 /// An array of rows with all their runs.
 pub(crate) fn json(outcomes: &[Outcome<'_>]) -> String {
-    let rows: Vec<String> = outcomes.iter().map(json_row).collect();
+    let rows: Vec<String> = outcomes.iter().map(|outcome| json_row(outcome, outcomes)).collect();
     format!("[\n{}\n]", rows.join(",\n"))
 }
 
-fn json_row(outcome: &Outcome<'_>) -> String {
+fn json_row(outcome: &Outcome<'_>, all: &[Outcome<'_>]) -> String {
     let optional = |value: Option<String>| value.unwrap_or_else(|| "null".to_owned());
     let runs: Vec<String> = outcome
         .runs
@@ -121,9 +134,10 @@ fn json_row(outcome: &Outcome<'_>) -> String {
     let error =
         outcome.error.as_ref().map(|error| format!("\"{}\"", error.replace(['"', '\\'], "'").replace('\n', " ")));
     format!(
-        "{{\"row\":\"{}\",\"unit\":\"{}\",\"counts\":{},\"error\":{},\"runs\":[{}]}}",
+        "{{\"row\":\"{}\",\"unit\":\"{}\",\"of_ceiling\":{},\"counts\":{},\"error\":{},\"runs\":[{}]}}",
         outcome.row.name,
         outcome.row.unit,
+        optional(outcome.of_ceiling(all).map(|part| format!("{part:.3}"))),
         outcome.counts(),
         optional(error),
         runs.join(",")

@@ -5,7 +5,7 @@ use crate::load::publish_body;
 use crate::report::Figure;
 use crate::server::Server;
 use crate::verify::{Acknowledged, Faults, Reader, message_ids};
-use crate::{Options, Result};
+use crate::{Options, Result, ceiling, engine, flow};
 use std::cell::RefCell;
 use std::future::Future;
 use std::path::Path;
@@ -24,30 +24,59 @@ pub(crate) struct Row {
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) goal: &'static str,
+    /// The row that says what the machine would allow at most.
+    pub(crate) ceiling: Option<&'static str>,
     pub(crate) run: Run,
 }
 
 /// All rows, in the order they are run.
 pub(crate) const ROWS: &[Row] = &[
     Row {
+        name: "wire-1",
+        what: "bare HTTP, 1 connection",
+        unit: "msg/s",
+        goal: "",
+        ceiling: None,
+        run: |o, f| Box::pin(wire(o, f, 1, 1)),
+    },
+    Row {
         name: "publish-1",
         what: "publish, 1 connection",
         unit: "msg/s",
         goal: ">= 3,000",
+        ceiling: Some("wire-1"),
         run: |o, f| Box::pin(publish(o, f, 1, 1)),
+    },
+    Row {
+        name: "wire-64",
+        what: "bare HTTP, 64 connections",
+        unit: "msg/s",
+        goal: "",
+        ceiling: None,
+        run: |o, f| Box::pin(wire(o, f, 64, 1)),
     },
     Row {
         name: "publish-64",
         what: "publish, 64 connections",
         unit: "msg/s",
         goal: ">= 35,000",
+        ceiling: Some("wire-64"),
         run: |o, f| Box::pin(publish(o, f, 64, 1)),
+    },
+    Row {
+        name: "wire-batches",
+        what: "bare HTTP, 100 a request, 16 conns",
+        unit: "msg/s",
+        goal: "",
+        ceiling: None,
+        run: |o, f| Box::pin(wire(o, f, 16, 100)),
     },
     Row {
         name: "batches",
         what: "publish 100 a request, 16 conns",
         unit: "msg/s",
         goal: ">= 360,000",
+        ceiling: Some("wire-batches"),
         run: |o, f| Box::pin(publish(o, f, 16, 100)),
     },
     Row {
@@ -55,6 +84,7 @@ pub(crate) const ROWS: &[Row] = &[
         what: "pull+ack 100, 16 conns, 1 individual",
         unit: "msg/s",
         goal: ">= 400,000",
+        ceiling: None,
         run: |o, f| Box::pin(individual(o, f)),
     },
     Row {
@@ -62,14 +92,71 @@ pub(crate) const ROWS: &[Row] = &[
         what: "pull+ack 100, 16 cumulative",
         unit: "msg/s",
         goal: ">= 400,000",
+        ceiling: None,
         run: |o, f| Box::pin(cumulative(o, f)),
     },
-    Row { name: "open", what: "open after SIGKILL", unit: "s", goal: "<= 0.5", run: |o, f| Box::pin(open(o, f)) },
+    Row {
+        name: "fan-out",
+        what: "publish and consume, 10 subs, deliveries",
+        unit: "msg/s",
+        goal: ">= 400,000",
+        ceiling: None,
+        run: |o, f| Box::pin(flow::fan_out(o, f)),
+    },
+    Row {
+        name: "end-to-end",
+        what: "end to end at 1,000/s, waiting pull",
+        unit: "ms p50",
+        goal: "<= 0.6",
+        ceiling: None,
+        run: |o, f| Box::pin(flow::end_to_end(o, f)),
+    },
+    Row {
+        name: "disk-small",
+        what: "raw disk, write 1.5 KiB and sync",
+        unit: "/s",
+        goal: "",
+        ceiling: None,
+        run: |o, f| Box::pin(async { ceiling::disk(o, f, 1_536) }),
+    },
+    Row {
+        name: "engine-1",
+        what: "engine, append 1 x 1 KiB",
+        unit: "/s",
+        goal: ">= 50 %",
+        ceiling: Some("disk-small"),
+        run: |o, f| Box::pin(engine::append(o, f, 1)),
+    },
+    Row {
+        name: "disk-large",
+        what: "raw disk, write 100.5 KiB and sync",
+        unit: "/s",
+        goal: "",
+        ceiling: None,
+        run: |o, f| Box::pin(async { ceiling::disk(o, f, 201 * 512) }),
+    },
+    Row {
+        name: "engine-100",
+        what: "engine, append 100 x 1 KiB",
+        unit: "/s",
+        goal: ">= 70 %",
+        ceiling: Some("disk-large"),
+        run: |o, f| Box::pin(engine::append(o, f, 100)),
+    },
+    Row {
+        name: "open",
+        what: "open after SIGKILL",
+        unit: "s",
+        goal: "<= 0.5",
+        ceiling: None,
+        run: |o, f| Box::pin(open(o, f)),
+    },
     Row {
         name: "idle",
         what: "resident, 1,000 topics x 1 sub",
         unit: "MiB",
         goal: "<= 64",
+        ceiling: None,
         run: |o, f| Box::pin(idle(o, f)),
     },
 ];
@@ -78,7 +165,7 @@ pub(crate) const ROWS: &[Row] = &[
 const FILL_BATCH: u64 = 100;
 const FILL_CONNECTIONS: usize = 16;
 /// Messages a pull takes.
-const PULL: u64 = 100;
+pub(crate) const PULL: u64 = 100;
 /// Messages a pull takes when a topic is read back.
 const READ_BACK: u64 = 1_000;
 /// The part of a load that is run before it is measured.
@@ -101,7 +188,7 @@ struct Published {
 }
 
 /// Makes the project, a topic, and subscriptions of it.
-async fn prepare(server: &Server, subscriptions: &[(String, bool)]) -> Result<()> {
+pub(crate) async fn prepare(server: &Server, subscriptions: &[(String, bool)]) -> Result<()> {
     let mut line = server.connect().await?;
     line.call("POST", "/v1/projects/b", b"{}").await?;
     line.call("PUT", "/v1/projects/b/topics/t", b"").await?;
@@ -237,6 +324,26 @@ async fn publish(options: &Options, folder: &Path, connections: usize, batch: u6
     })
 }
 
+/// The same load on the bare server. Nothing is kept, so nothing is read back.
+async fn wire(options: &Options, folder: &Path, connections: usize, batch: u64) -> Result<Figure> {
+    let server = Server::bare(folder)?;
+    let begun = Instant::now();
+    let (measure_from, cpu_before) = (begun + options.seconds / WARM_UP, server.cpu()?);
+    let published =
+        publish_load(&server, connections, batch, Until::Time(begun + options.seconds), measure_from).await?;
+    let cpu = server.cpu()? - cpu_before;
+    let total: usize = published.acknowledged.iter().map(Vec::len).sum();
+    let span = options.seconds - options.seconds / WARM_UP;
+    Ok(Figure {
+        value: published.messages as f64 / span.as_secs_f64(),
+        per_cpu: Some(total as f64 / cpu.max(0.01)),
+        latency: percentiles(published.latencies),
+        peak_mib: server.memory()?.1,
+        verified: 0,
+        faults: Faults::default(),
+    })
+}
+
 /// How many messages a topic is filled with so that consuming lasts about as long as is asked for.
 fn to_consume(options: &Options) -> u64 {
     let rounds =
@@ -350,7 +457,8 @@ async fn join<F: Future<Output = Result<()>>>(futures: Vec<F>) -> Result<()> {
     .await
 }
 
-fn percentiles(mut latencies: Vec<u32>) -> Option<(u32, u32)> {
+/// The median and the 99th of a hundred; none of nothing.
+pub(crate) fn percentiles(mut latencies: Vec<u32>) -> Option<(u32, u32)> {
     latencies.sort_unstable();
     let at = |hundredth: usize| latencies.get(latencies.len() * hundredth / 100).copied();
     Some((at(50)?, at(99)?))

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// The token of all requests.
 pub(crate) const TOKEN: &str = "5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e";
+/// The word that makes this program the bare server.
+pub(crate) const BARE: &str = "--bare-server";
 /// How long a start may take.
 const START: Duration = Duration::from_secs(120);
 /// Clock ticks a second in `/proc`: fixed on Linux.
@@ -34,8 +36,6 @@ impl Drop for Server {
 impl Server {
     /// Starts the binary on a folder, fresh or not.
     pub(crate) fn start(binary: &Path, folder: &Path) -> Result<Self> {
-        let log = folder.join("server.log");
-        let begun = Instant::now();
         let mut command = killed_with_this(binary);
         command.arg("serve").current_dir(folder).stdin(Stdio::null());
         let store = format!("store.url=segment:{}", folder.join("data").display());
@@ -45,6 +45,20 @@ impl Server {
         {
             command.args(["--set", setting]);
         }
+        Self::run(command, folder)
+    }
+
+    /// Starts the bare server: what HTTP and parsing alone take.
+    pub(crate) fn bare(folder: &Path) -> Result<Self> {
+        let mut command = killed_with_this(&std::env::current_exe()?);
+        command.arg(BARE);
+        Self::run(command, folder)
+    }
+
+    /// Runs a command until it says where it listens.
+    fn run(mut command: Command, folder: &Path) -> Result<Self> {
+        let log = folder.join("server.log");
+        let begun = Instant::now();
         let child = command.stdout(File::create(&log)?).stderr(File::create(folder.join("server.err"))?).spawn()?;
         let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), opened_in: Duration::ZERO };
         loop {

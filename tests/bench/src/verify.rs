@@ -98,6 +98,12 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The messages of a pull's answer, as far as they can be read.
+pub(crate) fn stamps(answer: &[u8]) -> Vec<Stamp> {
+    let mut rest = answer;
+    std::iter::from_fn(|| string_after(&mut rest, b"\"data\": \"")).filter_map(Stamp::read).collect()
+}
+
 /// The string that follows a key, up to its quote; `rest` goes on behind it.
 fn string_after<'a>(rest: &mut &'a [u8], key: &[u8]) -> Option<&'a str> {
     let begin = memmem::find(rest, key)? + key.len();

@@ -1,22 +1,35 @@
-//! `cargo xtask figures`: the release build measured by `tests/bench`, and the size of the source.
+//! `cargo xtask bench` and `cargo xtask figures`: the release build measured by `tests/bench`, and the size of the source.
 
 use crate::process::{cargo, run_shown};
 use crate::project::Project;
 use std::process::Command;
 
+/// What `bench` gives the benchmark: three rounds, all rows within ten minutes.
+const ROUNDS: [&str; 4] = ["--rounds", "3", "--seconds", "3"];
+
 /// Builds release, runs the benchmark with these arguments, prints the source's size.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String> {
+    measure(project, arguments)?;
+    if !arguments.iter().any(|argument| argument == "--json") {
+        println!("\n{}", source_table(project)?);
+    }
+    Ok(())
+}
+
+/// Builds release, runs the benchmark in interleaved rounds with these arguments.
+pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<(), String> {
+    let rounds = ROUNDS.iter().map(|argument| (*argument).to_owned());
+    measure(project, &rounds.chain(arguments.iter().cloned()).collect::<Vec<_>>())
+}
+
+fn measure(project: &Project, arguments: &[String]) -> Result<(), String> {
     let mut build = cargo(&project.root);
     build.args(["build", "--release", "--quiet", "--package", "angelia", "--package", "bench"]);
     run_shown(&mut build)?;
     let mut bench = Command::new(project.binary("release", "bench"));
     bench.arg("--server").arg(project.binary("release", "angelia"));
     bench.arg("--work").arg(project.target.join("outside/figures"));
-    run_shown(bench.args(arguments).current_dir(&project.root))?;
-    if !arguments.iter().any(|argument| argument == "--json") {
-        println!("\n{}", source_table(project)?);
-    }
-    Ok(())
+    run_shown(bench.args(arguments).current_dir(&project.root))
 }
 
 /// A name, and which paths belong to it.

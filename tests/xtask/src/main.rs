@@ -1,5 +1,5 @@
 //! Developer commands: `cargo xtask ci`, `cargo xtask test`, `cargo xtask long`, `cargo xtask sim`,
-//! `cargo xtask figures`.
+//! `cargo xtask bench`, `cargo xtask figures`.
 //!
 //! Owns the order of the steps and what is printed. Never holds a test itself: rules are in [`rules`], tests are cargo's and the
 //! Python suites beside this crate.
@@ -31,13 +31,15 @@ cargo xtask COMMAND
              test NAME…   only the parts whose name contains one of NAME
   long       the campaigns that a change cannot wait for
              long [--rounds N] [--seed N] [NAME…]
+  bench      builds release and measures every row in three interleaved rounds, beside what HTTP and the disk alone do
+             bench [--json] [--quick] [ROW…]
   crash      kills the service at any instant, a thousand times; checks everything that clients saw
              crash [--rounds N] [--seed N]
   powercut   cuts the power under the service (an ext4 in a loop device; needs root), a hundred times
              powercut [--cuts N] [--seed N]
   sim        campaigns of the simulation
              sim [--seeds N] [--seed N] [--planted]
-  figures    builds release and prints the speed, memory and size table
+  figures    one round of it, and the size of the source
              figures [--json] [--quick] [ROW…]
   fuzz       runs the fuzz targets one after the other (needs cargo-fuzz); --keep takes what they found into tests/corpus
              fuzz [--seconds N] [--keep] [TARGET…]
@@ -65,6 +67,7 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "rules" => rules::check(project),
         "test" => suites::test(project, rest),
         "long" => suites::long(project, rest),
+        "bench" => figures::bench(project, rest),
         "crash" => suites::campaign(project, "crash", "1000", rest),
         "powercut" => suites::campaign(project, "power_cut", "100", rest),
         "sim" => sim::run(project, rest),

@@ -29,7 +29,7 @@ pub(crate) struct Malformed {
 pub(crate) type Result<T, E = Malformed> = std::result::Result<T, E>;
 
 /// Reads one document from front to back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     input: &'a [u8],
     at: usize,
@@ -41,7 +41,10 @@ pub(crate) struct Reader<'a> {
 ///
 /// # Errors
 /// [`Malformed`], also when `field` says so.
-pub(crate) fn document<'a>(body: &'a [u8], mut field: impl FnMut(&str, &mut Reader<'a>) -> Result<()>) -> Result<()> {
+pub(crate) fn document<'a>(
+    body: &'a [u8],
+    mut field: impl FnMut(&Cow<'a, str>, &mut Reader<'a>) -> Result<()>,
+) -> Result<()> {
     let mut reader = Reader::new(body);
     reader.object(&mut field)?;
     reader.end()
@@ -109,7 +112,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an object, or `null` as an empty one: `field` takes each value.
-    pub(crate) fn object(&mut self, field: &mut dyn FnMut(&str, &mut Self) -> Result<()>) -> Result<()> {
+    pub(crate) fn object(&mut self, field: &mut dyn FnMut(&Cow<'a, str>, &mut Self) -> Result<()>) -> Result<()> {
         if self.null()? {
             return Ok(());
         }
@@ -159,6 +162,21 @@ impl<'a> Reader<'a> {
         let (read, length) = text::string(rest).map_err(|at| Malformed { at: self.at + at })?;
         self.at += length;
         Ok(read)
+    }
+
+    /// Reads a string unless `take` takes it as it stands in the body: then none. `take` gets the bytes up to the next quote and must
+    /// refuse all that hold one that does not mean itself: a backslash, a control character, a part of a character.
+    pub(crate) fn string_unless(&mut self, take: impl FnOnce(&[u8]) -> bool) -> Result<Option<Cow<'a, str>>> {
+        let begin = self.at;
+        self.take(b'"')?;
+        let rest = self.input.get(self.at..).unwrap_or_default();
+        let letters = memchr::memchr(b'"', rest).and_then(|length| rest.get(..length));
+        if let Some(letters) = letters.filter(|letters| take(letters)) {
+            self.at += letters.len() + 1;
+            return Ok(None);
+        }
+        self.at = begin;
+        self.string().map(Some)
     }
 
     /// Reads a string; none for `null`.

@@ -194,7 +194,7 @@ fn tree(reader: &mut Reader<'_>) -> Result<serde_json::Value> {
         b'{' => {
             let mut map = serde_json::Map::new();
             reader.object(&mut |name, reader| {
-                map.insert(name.to_owned(), tree(reader)?);
+                map.insert(name.to_string(), tree(reader)?);
                 Ok(())
             })?;
             map.into()
