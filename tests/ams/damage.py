@@ -254,6 +254,8 @@ def test_after_a_kill_the_dropped_end_is_named_and_earlier_damage_is_still_refus
     world.restore()
     world.server.ports = {}
     world.server.start()
+    # Each start begins a segment: this one must hold something before its end.
+    world.raw.publish("t", "many words " * 6_000).ok()
     before = world.raw.offsets("s")["max"]
     world.raw.publish("t", "the last words").ok()
     world.server.kill()
