@@ -10,6 +10,7 @@ use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile, User};
 use crate::domain::{Incarnation, LogRef, ProjectId, Result, SchemaId, SubscriptionId, TopicId, UserId};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// What a [`Truth`] may be about: its fields, from tag 3 on.
@@ -84,6 +85,9 @@ impl Thing for Topic {
         }
         fields.ids(11, self.acl.iter().map(|user| user.0)).u64(12, self.created_at.0);
         write_user(fields, 13, self.created_by);
+        if !self.metadata.is_empty() {
+            fields.bytes(14, &self.metadata);
+        }
     }
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
@@ -101,6 +105,7 @@ impl Thing for Topic {
             acl: fields.required(11)?.ids(UserId)?,
             created_at: fields.required(12)?.timestamp()?,
             created_by: read_user(fields, 13)?,
+            metadata: fields.optional(14)?.map(|metadata| Bytes::copy_from_slice(metadata.0)).unwrap_or_default(),
         })
     }
 }
@@ -121,10 +126,13 @@ impl Thing for Subscription {
         }
         fields.ids(12, self.acl.iter().map(|user| user.0)).u64(13, self.created_at.0);
         write_user(fields, 14, self.created_by);
+        if let Some(ttl) = self.settings.dead_letter_ttl {
+            fields.duration(15, ttl);
+        }
     }
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
-        Ok(Self {
+        let mut subscription = Self {
             id: SubscriptionId(fields.required(3)?.u128()?),
             project: ProjectId(fields.required(4)?.u128()?),
             name: fields.required(5)?.name()?,
@@ -139,11 +147,14 @@ impl Thing for Subscription {
                 ack_deadline: fields.required(9)?.duration()?,
                 max_attempts: fields.optional(10)?.map(Value::u32).transpose()?,
                 dead_letter_topic: fields.optional(11)?.map(Value::name).transpose()?,
+                dead_letter_ttl: None,
             },
             acl: fields.required(12)?.ids(UserId)?,
             created_at: fields.required(13)?.timestamp()?,
             created_by: read_user(fields, 14)?,
-        })
+        };
+        subscription.settings.dead_letter_ttl = fields.optional(15)?.map(Value::duration).transpose()?;
+        Ok(subscription)
     }
 }
 

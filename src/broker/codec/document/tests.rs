@@ -7,6 +7,7 @@ use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile};
 use crate::domain::{Error, LogRef, ProjectId, SchemaId, SubscriptionId, TopicId};
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ fn project() -> Project {
 
 fn topic() -> Topic {
     Topic {
+        metadata: Bytes::new(),
         id: TopicId(1),
         project: ProjectId(2),
         name: name("t"),
@@ -59,6 +61,7 @@ fn subscription() -> Subscription {
             ack_deadline: Duration::from_secs(10),
             max_attempts: Some(5),
             dead_letter_topic: Some(name("d")),
+            dead_letter_ttl: None,
         },
         acl: vec![UserId(4)],
         created_at: Timestamp(5),
@@ -146,10 +149,23 @@ fn kinds_are_frozen() {
 }
 
 #[test]
+fn what_a_dialect_keeps_with_a_topic_and_what_a_queue_does_with_dead_letters_stand_at_the_end() {
+    let queue = truth(Standing::Live, None, Topic { metadata: Bytes::from_static(b"{}"), ..topic() });
+    let (bytes, plain) = (encode(&queue, NONCE), encode(&truth(Standing::Live, None, topic()), NONCE));
+    assert_eq!(bytes.get(plain.len() - 1..), Some(&b"\x0e\x02\0\0\0{}\0"[..]));
+    assert_eq!(decode::<Truth<Topic>>(&bytes).unwrap().1, queue);
+    let mut work = subscription();
+    work.settings.dead_letter_ttl = Some(Duration::from_secs(60));
+    let work = truth(Standing::Live, None, work);
+    assert_eq!(decode::<Truth<Subscription>>(&encode(&work, NONCE)).unwrap().1, work);
+}
+
+#[test]
 fn what_may_be_absent_may_be_absent() {
     let plain = Topic {
         retention: Retention { age: Duration::ZERO, bytes: None },
         schema: None,
+        metadata: Bytes::new(),
         acl: Vec::new(),
         created_by: None,
         ..topic()
