@@ -80,6 +80,8 @@ fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
         (&["listen.ams=127.0.0.1:8443"], "listen.ams_tls: 127.0.0.1:8443 is already taken by listen.ams"),
         (&["listen.ams=off", "listen.ams_tls=off"], "both off"),
         (&["tls.cert_file=a.pem"], "belong together"),
+        (&["listen.ams_x509=127.0.0.1:9443"], "ams_x509.ca_path is empty"),
+        (&["ams_x509.reload_seconds=0"], "ams_x509.reload_seconds: 0 is outside"),
         (&["store.url=cql://db1/angelia"], "no CQL engine yet"),
         (&["store.url=postgres:x"], "`postgres:x` is no store"),
         (&["store.url=segment:"], "names no folder"),

@@ -57,6 +57,12 @@ pub struct Metrics {
     pub store_segments: IntGaugeVec,
     /// 1 when the store takes writes, by condition: `ready`, `full`, `down`.
     pub store_health: IntGaugeVec,
+    /// Client certificates refused, by reason.
+    pub x509_refused: IntCounterVec,
+    /// Authorities' and revocation lists' files that could not be taken over.
+    pub x509_reload_failures: IntCounter,
+    /// When the first revocation list is past its next update, in Unix seconds; 0 without lists.
+    pub x509_lists_until: IntGauge,
     /// Seconds since the process started.
     pub uptime_seconds: Gauge,
     /// Memory that the process has in use.
@@ -138,6 +144,11 @@ impl Metrics {
             store_bytes: make.gauge("angelia_store_bytes", "Bytes that the store takes on disk")?,
             store_segments: make.gauges("angelia_store_segments", "Segment files", &["state"])?,
             store_health: make.gauges("angelia_store_health", "1 for the store's present condition", &["condition"])?,
+            x509_refused: make.counters("angelia_x509_refused_total", "Client certificates refused", &["reason"])?,
+            x509_reload_failures: make
+                .counter("angelia_x509_reload_failures_total", "Files of authorities and lists not taken over")?,
+            x509_lists_until: make
+                .gauge("angelia_x509_lists_until_seconds", "Unix time at which the first revocation list ends")?,
             uptime_seconds: make
                 .register(Gauge::new("angelia_uptime_seconds", "Seconds since the process started")?)?,
             process_resident_bytes: make.gauge("angelia_process_resident_bytes", "Memory in use")?,

@@ -175,7 +175,9 @@ fn relative(attributes: Vec<(String, String)>) -> Result<Relative, String> {
 /// Reads what follows the first slash. What could be read otherwise is refused.
 fn read_slashes(text: &str) -> Result<Vec<Relative>, String> {
     let ambiguous = |part: &str, why: &str| {
-        Err(format!("is ambiguous in the slash form at `{part}` ({why}): write it as CN=…,O=…, most specific part first"))
+        Err(format!(
+            "is ambiguous in the slash form at `{part}` ({why}): write it as CN=…,O=…, most specific part first"
+        ))
     };
     if text.contains('\\') {
         return ambiguous("\\", "the slash form has no escapes");

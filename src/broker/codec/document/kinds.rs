@@ -2,8 +2,8 @@
 
 use super::fields::{FieldReader, Fields, Value, damaged, put_prefixed};
 use super::{
-    Account, BoundSubject, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, SubjectHint, TokenHash,
-    TokenHint, Truth,
+    Account, BoundSubject, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, SubjectHint,
+    TokenHash, TokenHint, Truth,
 };
 use crate::domain::acl::{RoleName, RoleTable};
 use crate::domain::project::Project;
