@@ -10,9 +10,11 @@ import errno
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
+import subprocess
 
 import requests
 from argo_ams_library import AmsMessage, AmsServiceException, ArgoMessagingService
@@ -67,6 +69,7 @@ class Authority:
 
     def revocations(self, *revoked, until=NOW + DAY):
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.name).last_update(NOW - DAY).next_update(until)
+        builder = builder.add_extension(x509.CRLNumber(1), False)
         for one in revoked:
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder().serial_number(one.serial_number).revocation_date(NOW - DAY).build())
@@ -124,12 +127,12 @@ class World:
         same(answer.status, 200, answer)
         return made["token"]
 
-    def connect(self, files=None, versions=ssl.TLSVersion.TLSv1_3):
+    def connect(self, files=None, versions=ssl.TLSVersion.TLSv1_3, port=None):
         context = ssl.create_default_context(cafile=os.path.join(self.trust, "root.pem"))
         context.maximum_version = versions
         if files:
             context.load_cert_chain(*files)
-        stream = socket.create_connection((self.address, self.server.ports["ams_x509"]), timeout=10)
+        stream = socket.create_connection((self.address, port or self.server.ports["ams_x509"]), timeout=10)
         return context.wrap_socket(stream, server_hostname=self.address)
 
     def ask(self, files=None, path=PATH, method="GET", **options):
@@ -335,6 +338,45 @@ def test_the_library_logs_in_with_certificate_and_key(_world):
             same(error.code, 400)
         finally:
             made.server.close()
+
+
+def test_the_haproxy_example_hands_certificates_through(world):
+    program = shutil.which("haproxy")
+    if not program:
+        raise runner.Skip("haproxy is not installed: its example is not tried")
+    token = world.bind("proxied", "CN=proxied,O=Site\\, Inc.,C=GR", "proxied")
+    _, *files = world.root.client(world.folder, "proxied")
+    chain, key = world.root.server(world.folder, "127.0.0.1")
+    both = os.path.join(world.folder, "haproxy.pem")
+    with open(chain, "rb") as one, open(key, "rb") as other:
+        write(both, one.read() + other.read())
+    with open(os.path.join(os.path.dirname(__file__), "../../config/examples/haproxy-ams.cfg")) as example:
+        text = example.read()
+    doors, ports = [free_port(), free_port()], world.server.ports
+    for shown, used in (("bind :443 ssl crt /etc/haproxy/msg.example.org.pem", "bind 127.0.0.1:%d ssl crt %s" % (doors[0], both)),
+                        ("bind :8443", "bind 127.0.0.1:%d" % doors[1]), ("127.0.0.1:8080", "127.0.0.1:%d" % ports["ams"]),
+                        ("127.0.0.1:9443", "127.0.0.1:%d" % ports["ams_x509"]), ("port 8081", "port %d" % ports["ops"])):
+        assert shown in text, shown
+        text = text.replace(shown, used)
+    write(os.path.join(world.folder, "haproxy.cfg"), text.encode())
+    proxy = subprocess.Popen([program, "-db", "-f", os.path.join(world.folder, "haproxy.cfg")], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+    try:
+        runner.until(lambda: all(map(servers.can_connect, doors)), 20, "haproxy listens")
+        same(json.loads(world.ask(files, port=doors[1])[1])["token"], token)
+        same(world.ask(port=doors[1])[0], 400)
+        _, *expired = world.root.client(world.folder, "proxied", ends=NOW - DAY / 2)
+        world.refused(expired, port=doors[1])
+        same(requests.get("https://127.0.0.1:%d/v1/users/profile" % doors[0], headers={"x-api-key": token}, timeout=10).json()["name"], "proxied")
+    finally:
+        proxy.terminate()
+        proxy.wait(20)
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def free_address():
