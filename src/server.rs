@@ -21,7 +21,7 @@ mod sockets;
 mod tls;
 mod welcome;
 
-pub use control::{Request, Response, ask};
+pub use control::{Request, Response, ask, is_served};
 pub(crate) use engine::{at, backup_stopped};
 pub(crate) use foundation::rotate_key;
 pub(crate) use tls::check as check_certificate;

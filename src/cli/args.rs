@@ -244,7 +244,8 @@ pub(super) struct Pull {
     /// Acknowledge what was printed.
     #[arg(long)]
     pub(super) ack: bool,
-    /// Go on until interrupted.
+    /// Go on until interrupted, waiting at the server for what comes. Unacknowledged messages would come again and again, so
+    /// it wants --ack.
     #[arg(long, requires = "ack")]
     pub(super) follow: bool,
     /// Print only the messages' data, each followed by a line end.
@@ -389,7 +390,7 @@ pub(super) enum Store {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Key {
-    /// Make a new key and encrypt all tokens anew with it. Tokens stay as they are.
+    /// Make a new key and encrypt all tokens anew with it, while the service is stopped. Tokens stay as they are.
     Rotate,
 }
 

@@ -98,7 +98,13 @@ pub(super) fn backup(sources: &Sources, to: &Path, out: Output) -> Answer {
 pub(super) fn key(command: Key, sources: &Sources, out: Output) -> Answer {
     let Key::Rotate = command;
     let config = Config::load(sources)?;
-    folder(&config)?;
+    let store = folder(&config)?;
+    if server::is_served(&store) {
+        return Err(Failure::Failed(format!(
+            "the service runs on {}: stop it, rotate the key, start it again; nothing was changed",
+            store.display()
+        )));
+    }
     let users = block_on(server::rotate_key(&config))?;
     let file = config.key_file().map_or_else(String::new, |file| file.display().to_string());
     out.answer(

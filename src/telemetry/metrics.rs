@@ -144,11 +144,17 @@ impl Metrics {
             store_bytes: make.gauge("angelia_store_bytes", "Bytes that the store takes on disk")?,
             store_segments: make.gauges("angelia_store_segments", "Segment files", &["state"])?,
             store_health: make.gauges("angelia_store_health", "1 for the store's present condition", &["condition"])?,
-            x509_refused: make.counters("angelia_x509_refused_total", "Client certificates refused", &["reason"])?,
-            x509_reload_failures: make
-                .counter("angelia_x509_reload_failures_total", "Files of authorities and lists not taken over")?,
+            x509_refused: make.counters(
+                "angelia_client_certificates_refused_total",
+                "Client certificates refused",
+                &["reason"],
+            )?,
+            x509_reload_failures: make.counter(
+                "angelia_client_certificate_reload_failures_total",
+                "Files of authorities and lists not taken over",
+            )?,
             x509_lists_until: make
-                .gauge("angelia_x509_lists_until_seconds", "Unix time at which the first revocation list ends")?,
+                .gauge("angelia_revocation_lists_until_seconds", "Unix time at which the first revocation list ends")?,
             uptime_seconds: make
                 .register(Gauge::new("angelia_uptime_seconds", "Seconds since the process started")?)?,
             process_resident_bytes: make.gauge("angelia_process_resident_bytes", "Memory in use")?,

@@ -309,9 +309,9 @@ def test_counters_tell_what_was_refused(world):
     _, *files = world.root.client(world.folder, "counted", ends=NOW - DAY / 2)
     world.refused(files)
     text = requests.get("http://127.0.0.1:%d/metrics" % world.server.ports["ops"], timeout=10).text
-    assert 'angelia_x509_refused_total{reason="expired"}' in text, text
+    assert 'angelia_client_certificates_refused_total{reason="expired"}' in text, text
     assert 'angelia_requests_total{dialect="ams_x509",operation="authx509",status="200"}' in text, text
-    assert "angelia_x509_lists_until_seconds" in text, text
+    assert "angelia_revocation_lists_until_seconds" in text, text
 
 
 def test_the_library_logs_in_with_certificate_and_key(_world):
