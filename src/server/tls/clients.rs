@@ -106,7 +106,7 @@ impl Clients {
             }
             Ok(())
         });
-        taken.inspect_err(|_| self.metrics.x509_reload_failures.inc())
+        taken.inspect_err(|_| self.metrics.certificates.reload_failures.inc())
     }
 
     /// Whether a certificate (the first) with what leads to its authority is believed at an instant.
@@ -118,7 +118,7 @@ impl Clients {
         let judged = self.current.load().0.verify_client_cert(own, others, now);
         judged.map(|_| ()).inspect_err(|error| {
             let reason = reason(error);
-            self.metrics.x509_refused.with_label_values(&[reason]).inc();
+            self.metrics.certificates.refused.with_label_values(&[reason]).inc();
             tracing::info!(reason, %error, "a client certificate was refused");
         })
     }
@@ -211,7 +211,7 @@ impl Files {
             lists.sort_by_key(|list| std::cmp::Reverse(list.from));
             builder = builder.enforce_revocation_expiration();
         }
-        metrics.x509_lists_until.set(lists.iter().map(|list| list.until).min().unwrap_or_default());
+        metrics.certificates.lists_until.set(lists.iter().map(|list| list.until).min().unwrap_or_default());
         let rules = builder.with_crls(lists.into_iter().map(|list| list.der.clone())).build();
         rules.map(Rules).map_err(|error| format!("client certificates cannot be judged: {error}"))
     }
@@ -253,7 +253,7 @@ impl<T> Place<T> {
                     return Err(format!("{}: {} cannot be used: {error}", self.key, path.display()));
                 }
                 Err(error) => {
-                    metrics.x509_reload_failures.inc();
+                    metrics.certificates.reload_failures.inc();
                     tracing::warn!(file = %path.display(), %error, "cannot be used; what it held before stays in force");
                     self.known.entry(path).or_insert(Known { stamp, items: Vec::new() }).stamp = stamp;
                 }

@@ -107,7 +107,7 @@ impl World {
     }
 
     fn refused(&self, reason: &str) -> u64 {
-        self.metrics.x509_refused.with_label_values(&[reason]).get()
+        self.metrics.certificates.refused.with_label_values(&[reason]).get()
     }
 }
 
@@ -130,7 +130,7 @@ fn a_certificate_of_a_known_authority_is_believed_in_its_time() {
     assert!(!believed(&clients, &[]));
     assert!(!believed(&clients, &[&other.client(1)]));
     assert!(!believed(&clients, &[&other.client(1), &other.certificate]), "an authority that it brings along");
-    assert!(!clients.believes(&[own.clone()], at(NOW + 366 * 86_400)));
+    assert!(!clients.believes(std::slice::from_ref(&own), at(NOW + 366 * 86_400)));
     assert!(!clients.believes(&[own], at(NOW - 366 * 86_400)));
     let reasons = ["unknown_issuer", "expired", "not_valid_yet"].map(|reason| world.refused(reason));
     assert_eq!(reasons, [2, 1, 1]);
@@ -199,7 +199,7 @@ fn without_a_list_or_with_one_past_its_next_update_nobody_is_believed() {
     world.put("silent.pem", &silent.pem);
     world.put("root.r0", root.list(&[], 2030).pem().unwrap());
     let clients = world.open(true).unwrap();
-    assert_eq!(world.metrics.x509_lists_until.get(), 1_893_456_000);
+    assert_eq!(world.metrics.certificates.lists_until.get(), 1_893_456_000);
     assert!(believed(&clients, &[&root.client(1)]));
     assert!(!believed(&clients, &[&silent.client(1)]));
     assert_eq!(world.refused("no_revocation_list"), 1);
@@ -233,7 +233,7 @@ fn changed_files_are_taken_over_and_broken_ones_change_nothing() {
     world.put("root.r0", "-----BEGIN X509 CRL-----\nMII");
     clients.reload(false).unwrap();
     assert!(!believed(&clients, &[&own]) && !believed(&clients, &[&later.client(1)]));
-    assert!(world.metrics.x509_reload_failures.get() >= 1);
+    assert!(world.metrics.certificates.reload_failures.get() >= 1);
     world.put("later.pem", &later.pem);
     world.put("later.r0", later.list(&[], 2030).pem().unwrap());
     clients.reload(false).unwrap();
