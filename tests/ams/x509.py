@@ -367,7 +367,9 @@ def test_the_haproxy_example_hands_certificates_through(world):
         same(world.ask(port=doors[1])[0], 400)
         _, *expired = world.root.client(world.folder, "proxied", ends=NOW - DAY / 2)
         world.refused(expired, port=doors[1])
-        same(requests.get("https://127.0.0.1:%d/v1/users/profile" % doors[0], headers={"x-api-key": token}, timeout=10).json()["name"], "proxied")
+        answer = requests.get("https://127.0.0.1:%d/v1/users/profile" % doors[0], headers={"x-api-key": token}, timeout=10,
+                              verify=os.path.join(world.trust, "root.pem"))
+        same(answer.json()["name"], "proxied")
     finally:
         proxy.terminate()
         proxy.wait(20)
