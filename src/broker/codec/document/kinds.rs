@@ -2,7 +2,8 @@
 
 use super::fields::{FieldReader, Fields, Value, damaged, put_prefixed};
 use super::{
-    Account, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, TokenHash, TokenHint, Truth,
+    Account, BoundSubject, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, SubjectHint,
+    TokenHash, TokenHint, Truth,
 };
 use crate::domain::acl::{RoleName, RoleTable};
 use crate::domain::project::Project;
@@ -286,6 +287,43 @@ impl Record for DayEnd {
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
         Ok(Self { messages: fields.required(1)?.u64()?, bytes: fields.required(2)?.u64()? })
+    }
+}
+
+impl Record for BoundSubject {
+    const KIND: u8 = 20;
+    const WHAT: &'static str = "a certificate's binding";
+
+    fn write(&self, fields: &mut Fields) {
+        fields.u128(1, self.id).text(2, &self.subject);
+        if let Some(issuer) = &self.issuer {
+            fields.text(3, issuer);
+        }
+        fields.u128(4, self.user.0).u64(5, self.created_at.0).u64(6, self.modified_at.0);
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
+        Ok(Self {
+            id: fields.required(1)?.u128()?,
+            subject: fields.required(2)?.text()?.to_owned(),
+            issuer: fields.optional(3)?.map(Value::text).transpose()?.map(str::to_owned),
+            user: UserId(fields.required(4)?.u128()?),
+            created_at: fields.required(5)?.timestamp()?,
+            modified_at: fields.required(6)?.timestamp()?,
+        })
+    }
+}
+
+impl Record for SubjectHint {
+    const KIND: u8 = 21;
+    const WHAT: &'static str = "a bound subject's binding";
+
+    fn write(&self, fields: &mut Fields) {
+        fields.text(1, self.name.as_str()).u128(2, self.id);
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
+        Ok(Self { name: fields.required(1)?.name()?, id: fields.required(2)?.u128()? })
     }
 }
 

@@ -22,6 +22,11 @@ fn truth<T>(standing: Standing, claim: Option<&str>, thing: T) -> Truth<T> {
     Truth { standing, claim, thing: Arc::new(thing) }
 }
 
+fn bound_subject() -> BoundSubject {
+    let (subject, issuer) = ("CN=a".to_owned(), Some("CN=b".to_owned()));
+    BoundSubject { id: 1, subject, issuer, user: UserId(2), created_at: Timestamp(3), modified_at: Timestamp(4) }
+}
+
 fn project() -> Project {
     Project {
         id: ProjectId(1),
@@ -130,6 +135,8 @@ fn stored_forms_are_frozen() {
     golden(&roles(), ROLES);
     golden(&KeyCheck { sealed: Sealed { key: 1, bytes: vec![2; 3] } }, KEY_CHECK);
     golden(&DayEnd { messages: 1, bytes: 2 }, DAY_END);
+    golden(&bound_subject(), BOUND_SUBJECT);
+    golden(&SubjectHint { name: name("b"), id: 1 }, SUBJECT_HINT);
 }
 
 #[test]
@@ -144,8 +151,10 @@ fn kinds_are_frozen() {
         StoredRoles::KIND,
         KeyCheck::KIND,
         DayEnd::KIND,
+        BoundSubject::KIND,
+        SubjectHint::KIND,
     ];
-    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21]);
 }
 
 #[test]
@@ -206,7 +215,7 @@ fn values_outside_their_rule_are_refused() {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 1_u8..10) {
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 1_u8..22) {
         let mut value = bytes;
         if let [format, stored_kind, ..] = value.as_mut_slice() {
             (*format, *stored_kind) = (FORMAT, kind);
@@ -220,6 +229,8 @@ proptest! {
         let _ = decode::<TokenHint>(&value);
         let _ = decode::<StoredRoles>(&value);
         let _ = decode::<KeyCheck>(&value);
+        let _ = decode::<BoundSubject>(&value);
+        let _ = decode::<SubjectHint>(&value);
     }
 
     #[test]
@@ -328,6 +339,18 @@ const TOKEN_HINT: &str = "
 
 const ROLES: &str = "
     01 25000000 070000007075626c6973680a000000010000006101000000620400000070756c6c00000000";
+
+const BOUND_SUBJECT: &str = "
+    01 10000000 01000000000000000000000000000000
+    02 04000000 434e3d61
+    03 04000000 434e3d62
+    04 10000000 02000000000000000000000000000000
+    05 08000000 0300000000000000
+    06 08000000 0400000000000000";
+
+const SUBJECT_HINT: &str = "
+    01 01000000 62
+    02 10000000 01000000000000000000000000000000";
 
 const DAY_END: &str = "01 08000000 0100000000000000 02 08000000 0200000000000000";
 const KEY_CHECK: &str = "
