@@ -268,5 +268,6 @@ fn advice(code: u16) -> &'static str {
 }
 
 fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Failure> {
-    serde_json::from_slice(answer).map_err(|error| Failure::foreign(&format!("an answer that cannot be read ({error})")))
+    serde_json::from_slice(answer)
+        .map_err(|error| Failure::foreign(&format!("an answer that cannot be read ({error})")))
 }

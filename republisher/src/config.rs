@@ -76,7 +76,9 @@ impl Secret {
     /// A sentence that names the file or variable, never its content.
     pub(crate) fn read(&self) -> Result<HeaderValue, String> {
         let text = match self {
-            Self::File(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
+            Self::File(path) => {
+                std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?
+            }
             Self::Environment(name) => {
                 std::env::var(name).map_err(|_| format!("the environment has no variable {name} with text"))?
             }
@@ -128,7 +130,8 @@ impl Plan {
     /// All that is wrong, a line each, naming the key.
     pub(crate) fn load(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Self::parse(&text, path.parent().unwrap_or(Path::new(""))).map_err(|error| format!("{}: {error}", path.display()))
+        Self::parse(&text, path.parent().unwrap_or(Path::new("")))
+            .map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn parse(text: &str, folder: &Path) -> Result<Self, String> {
@@ -212,7 +215,8 @@ fn services(
     folder: &Path,
     wrong: &mut Wrong,
 ) -> BTreeMap<String, Option<Service>> {
-    let made = shapes.iter().map(|(name, shape)| (name.clone(), service(shape, &format!("service.{name}"), folder, wrong)));
+    let made =
+        shapes.iter().map(|(name, shape)| (name.clone(), service(shape, &format!("service.{name}"), folder, wrong)));
     made.collect()
 }
 

@@ -95,7 +95,13 @@ fn command(command: Command) -> Result<(), Failed> {
                 drop(writeln!(
                     out,
                     "{}: {}/v1/projects/{}/subscriptions/{} -> {}/v1/projects/{}, {} rules",
-                    pair.name, from.url, pair.source_project, pair.subscription, to.url, pair.target_project, pair.rules.rules.len()
+                    pair.name,
+                    from.url,
+                    pair.source_project,
+                    pair.subscription,
+                    to.url,
+                    pair.target_project,
+                    pair.rules.rules.len()
                 ));
             }
             drop(writeln!(out, "the configuration is right"));
@@ -106,9 +112,8 @@ fn command(command: Command) -> Result<(), Failed> {
             logging::start(&plan.log_level, plan.log_json).map_err(|error| Failed(error, 2))?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Failed(format!("cannot start threads: {error}"), 1))?;
-            let outcome = runtime.block_on(async {
-                if dry_run { look(&plan, usize::from(max)).await } else { run(plan).await }
-            });
+            let outcome =
+                runtime.block_on(async { if dry_run { look(&plan, usize::from(max)).await } else { run(plan).await } });
             runtime.shutdown_background();
             outcome
         }

@@ -19,7 +19,7 @@ use std::fmt;
 #[derive(Deserialize)]
 pub(crate) struct Pulled<'a> {
     /// In the subscription's order.
-    #[serde(borrow, rename = "receivedMessages", default)]
+    #[serde(borrow, rename = "receivedMessages")]
     pub(crate) received: Vec<Received<'a>>,
 }
 

@@ -1,7 +1,9 @@
 //! Every metric name of the republisher, and the handles of a pair.
 
 use crate::clock;
-use prometheus::{Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 /// All metrics of the process.
 #[derive(Clone, Debug)]
@@ -65,7 +67,11 @@ impl Metrics {
                 "Messages that came again after they were published; they were acknowledged only.",
                 &["pair"],
             )?,
-            failed: counter("failed_requests_total", "Requests without success, by operation.", &["pair", "operation"])?,
+            failed: counter(
+                "failed_requests_total",
+                "Requests without success, by operation.",
+                &["pair", "operation"],
+            )?,
             lag: gauge("lag_messages", "Messages that wait at the source.")?,
             problem: gauge("problem", "1 while somebody must change something before it goes on.")?,
             halted: gauge("halted", "1 when a message that no rule takes has ended the pair.")?,

@@ -96,7 +96,8 @@ impl Pair {
                 Err(unsettled) => reading.remember(self, unsettled).await,
             }
             if halted.is_some() || self.stop.is_cancelled() {
-                let mut left: Vec<&str> = window.untouched.iter().map(|id| &**id).collect();
+                let untouched = window.untouched.iter().filter(|_| window.halt.is_some());
+                let mut left: Vec<&str> = untouched.map(|id| &**id).collect();
                 left.extend(ahead.iter().flat_map(Window::ack_ids));
                 self.give_back(reading.mode(), &left).await;
                 return halted.map_or(Ending::Asked, |why| Ending::Halted(why.clone()));

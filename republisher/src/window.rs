@@ -3,7 +3,7 @@
 //! Pure: bytes in, bytes out. One copy of each message from the pull's answer into a request's body, its payload as it came.
 
 use crate::config::PairPlan;
-use crate::message::{Attributes, Message, Pulled, View};
+use crate::message::{Attributes, Message, Pulled, Received, View};
 use crate::rule::Route;
 use apache_avro::reader::datum::GenericDatumReader;
 use bytes::{Bytes, BytesMut};
@@ -29,7 +29,7 @@ pub(crate) struct Window {
     pub(crate) known: usize,
     /// Why nothing more may be taken after these.
     pub(crate) halt: Option<String>,
-    /// Ack ids of what came after that.
+    /// Ack ids of what came after that, or after a gap.
     pub(crate) untouched: Vec<Box<str>>,
 }
 
@@ -45,8 +45,6 @@ impl Window {
 pub(crate) struct Entry {
     pub(crate) ack_id: Box<str>,
     pub(crate) identity: Identity,
-    /// The offset, where the service counts so.
-    pub(crate) offset: Option<u64>,
 }
 
 /// What goes to one topic, in order.
@@ -86,6 +84,8 @@ pub(crate) struct Maker<'p> {
     pub(crate) plan: &'p PairPlan,
     /// The topic that the source subscription reads, if it is where the target is.
     pub(crate) own_topic: Option<&'p str>,
+    /// The offset that the first message must have, and so on without a gap: what comes after a gap is left untouched.
+    pub(crate) dense_from: Option<u64>,
     /// What was published but not acknowledged.
     pub(crate) published: &'p HashMap<Identity, Instant>,
 }
@@ -100,23 +100,26 @@ impl Maker<'_> {
         let reader = self.plan.avro_reader()?;
         let mut window = Window { entries: Vec::with_capacity(pulled.received.len()), ..Window::default() };
         let mut queues = Queues { plan: self.plan, places: HashMap::new(), queues: Vec::new() };
-        for received in &pulled.received {
-            let message = &received.message;
-            if window.halt.is_some() {
-                window.untouched.push(received.ack_id.as_ref().into());
-                continue;
+        let mut received = pulled.received.iter();
+        let mut wanted = self.dense_from;
+        for Received { ack_id, message } in received.by_ref() {
+            let offset = message.id.parse().ok();
+            if wanted.is_some() && wanted != offset {
+                window.untouched.push(ack_id.as_ref().into());
+                break;
             }
+            wanted = wanted.map(|offset| offset + 1);
             let identity: Identity = [&*message.id, "@", &*message.publish_time].concat().into();
             if self.published.contains_key(&identity) {
                 window.known += 1;
             } else if let Err(why) = self.place(message, reader.as_ref(), &mut window, &mut queues) {
                 window.halt = Some(why);
-                window.untouched.push(received.ack_id.as_ref().into());
-                continue;
+                window.untouched.push(ack_id.as_ref().into());
+                break;
             }
-            let (ack_id, offset) = (received.ack_id.as_ref().into(), message.id.parse().ok());
-            window.entries.push(Entry { ack_id, identity, offset });
+            window.entries.push(Entry { ack_id: ack_id.as_ref().into(), identity });
         }
+        window.untouched.extend(received.map(|received| received.ack_id.as_ref().into()));
         window.queues = queues.queues.into_iter().map(Filling::end).collect();
         Ok(window)
     }
@@ -131,9 +134,10 @@ impl Maker<'_> {
     ) -> Result<(), String> {
         let view = View::new(message, avro);
         match self.plan.rules.route(&view) {
-            Route::Publish { topic, .. } if self.own_topic == Some(topic.as_ref()) => {
-                Err(format!("message {} would go back into `{topic}`, which it comes from: correct the rules", message.id))
-            }
+            Route::Publish { topic, .. } if self.own_topic == Some(topic.as_ref()) => Err(format!(
+                "message {} would go back into `{topic}`, which it comes from: correct the rules",
+                message.id
+            )),
             Route::Publish { topic, attributes, matched } => {
                 window.unmatched += usize::from(!matched);
                 queues.push(topic, message, &attributes, window.entries.len());
@@ -145,7 +149,10 @@ impl Maker<'_> {
             }
             Route::Stop => {
                 window.unmatched += 1;
-                Err(format!("no rule takes message {}, and `unmatched` is \"stop\": add a rule, then restart", message.id))
+                Err(format!(
+                    "no rule takes message {}, and `unmatched` is \"stop\": add a rule, then restart",
+                    message.id
+                ))
             }
         }
     }

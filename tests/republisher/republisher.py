@@ -172,7 +172,7 @@ def test_kills_of_either_side_lose_nothing_and_keep_the_order(world):
         publisher.start()
         try:
             for turn in range(KILLS):
-                time.sleep(dice.random() * 0.6)
+                time.sleep(dice.random() * 0.4)
                 victim = [one, world.here, world.there][turn % 3 if turn < 6 else dice.randrange(3)]
                 victim.kill()
                 time.sleep(dice.random() * 0.2)
@@ -270,7 +270,7 @@ def test_the_time_that_a_service_asks_for_is_kept(world):
 
 def test_a_request_that_is_too_large_goes_in_pieces(world):
     def decide(verb, body):
-        return proxies.Refuse(413) if verb == "publish" and len(body) > 3_000 else proxies.FORWARD
+        return proxies.Refuse(413) if verb == "publish" and len(body) > 1_500 else proxies.FORWARD
 
     topic, = world.names("pieces")
     world.output(topic)
@@ -351,17 +351,17 @@ def test_a_dry_run_leaves_the_source_as_it_was(world):
 def test_a_stop_acknowledges_what_is_published_and_repeats_nothing(world):
     topic, = world.names("ended")
     world.output(topic)
-    _, sub = world.input(*["%d" % number for number in range(3_000)])
+    _, sub = world.input(*["%d" % number for number in range(1_500)])
     text = world.services() + pair("p", sub, rule(topic), more="pull_messages = 100\npublish_messages = 10")
     with world.republisher(text) as one:
-        for turn in range(3):
+        for turn in range(2):
             until(lambda: one.metric("published_messages_total", "p"), 10, one.tail)
             same(one.stop(), 0)
             published = world.target.offsets(topic)["max"]
-            same(world.left(sub), 3_000 - published)
+            same(world.left(sub), 1_500 - published)
             one.start()
         until(lambda: world.left(sub) == 0, 15, one.tail)
-    same(ids(world.got(topic)), list(range(3_000)))
+    same(ids(world.got(topic)), list(range(1_500)))
 
 
 def test_a_rate_is_kept(world):

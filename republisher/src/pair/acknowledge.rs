@@ -2,6 +2,7 @@
 
 use super::Pair;
 use crate::ams::{AckMode, Failure};
+use crate::clock;
 use crate::window::{Identity, Window};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ pub(super) type Unsettled = (Vec<Identity>, Option<Failure>);
 impl Pair {
     /// Publishes and acknowledges. After an error the messages come again; those named in it need not be published again.
     pub(super) async fn settle(&self, window: &Window, mode: AckMode) -> Result<(), Unsettled> {
-        let begun = Instant::now();
+        let begun = clock::now();
         let done = self.publish(window).await;
         let published = |done: &[bool]| {
             let kept = window.entries.iter().zip(done).filter(|(_, done)| **done);
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn only_what_was_published_is_acknowledged() {
-        let entry = |id: &str| Entry { ack_id: id.into(), identity: id.into(), offset: None };
+        let entry = |id: &str| Entry { ack_id: id.into(), identity: id.into() };
         let window = Window { entries: ["a", "b", "c", "d"].map(entry).into(), ..Window::default() };
         let done = [true, true, false, true];
         assert_eq!(acknowledged(&window, &done, AckMode::Cumulative), ["a", "b"]);

@@ -8,6 +8,7 @@
 use super::acknowledge::Unsettled;
 use super::{Ending, Pair};
 use crate::ams::{AckMode, Failure, Kind, Source};
+use crate::clock;
 use crate::retry::Backoff;
 use crate::window::{Identity, Maker, Window};
 use bytes::Bytes;
@@ -17,6 +18,9 @@ use tokio::time::Instant;
 
 /// The most messages that are remembered as published; beyond, all are forgotten, which makes duplicates.
 const REMEMBERED_MAX: usize = 200_000;
+
+/// How much longer than its deadline a lease may live: nodes whose clocks differ wait for each other.
+const LEASE_SLACK: Duration = Duration::from_secs(10);
 
 /// Between looks at messages that an unknown lease may hide.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -52,7 +56,7 @@ impl Reading {
         let plan = &pair.plan;
         let here = plan.source.url == plan.target.url && plan.source_project == plan.target_project;
         let own_topic = source.topic.rsplit('/').next().filter(|_| here).map(str::to_owned);
-        let unknown_leases = (source.mode == AckMode::Individual).then(Instant::now);
+        let unknown_leases = (source.mode == AckMode::Individual).then(clock::now);
         // With a rate, a window is what may go in a second: its acknowledgement should come before the deadline.
         let rate = usize::try_from(plan.rate).unwrap_or(usize::MAX);
         let count = if rate > 0 { plan.pull_messages.min(rate) } else { plan.pull_messages };
@@ -116,7 +120,7 @@ impl Reading {
         if self.published.len() + published.len() > REMEMBERED_MAX {
             self.published.clear();
         }
-        let now = Instant::now();
+        let now = clock::now();
         self.published.extend(published.into_iter().map(|identity| (identity, now)));
         if let Some(failure) = failure {
             pair.pause("acknowledge", &pair.source, &failure, &mut self.backoff).await;
@@ -124,12 +128,18 @@ impl Reading {
     }
 
     async fn pull(&self, pair: &Pair) -> Result<Window, Failure> {
-        let answer: Bytes = pair.source.pull(&pair.plan.subscription, self.count).await?;
-        let maker =
-            Maker { plan: &pair.plan, own_topic: self.own_topic.as_deref(), published: &self.published };
+        let subscription = &pair.plan.subscription;
+        let dense_from = match self.unknown_leases {
+            Some(_) => Some(pair.source.offsets(subscription).await?.current),
+            None => None,
+        };
+        let answer: Bytes = pair.source.pull(subscription, self.count).await?;
+        let own_topic = self.own_topic.as_deref();
+        let maker = Maker { plan: &pair.plan, own_topic, dense_from, published: &self.published };
         // Long answers take milliseconds to read: others get this thread's work meanwhile.
         let made = tokio::task::block_in_place(|| maker.window(&answer));
-        made.map_err(|error| Failure { kind: Kind::Problem(200), words: format!("the answer of a pull cannot be read: {error}") })
+        let odd = |error| format!("the answer of a pull cannot be read: {error}");
+        made.map_err(|error| Failure { kind: Kind::Problem(200), words: odd(error) })
     }
 
     /// Counts a window, or deals with a failure; none if there is nothing to go on with.
@@ -138,9 +148,8 @@ impl Reading {
             Ok(window) => {
                 self.backoff = self.backoff.anew();
                 self.grow(pair);
-                let window = self.in_order(pair, window).await?;
-                let came = window.entries.len() + window.untouched.len();
-                pair.metrics.received.inc_by(came as u64);
+                self.leave_gap(pair, &window).await;
+                pair.metrics.received.inc_by(window.entries.len() as u64);
                 pair.metrics.unmatched.inc_by(window.unmatched as u64);
                 pair.metrics.repeated.inc_by(window.known as u64);
                 pair.metrics.problem.set(0);
@@ -148,7 +157,7 @@ impl Reading {
             }
             Err(failure) => {
                 if self.mode() == AckMode::Individual {
-                    self.unknown_leases = Some(Instant::now());
+                    self.unknown_leases = Some(clock::now());
                 }
                 if failure.kind == Kind::TooLarge && self.count > 1 {
                     self.count = self.count.div_ceil(2);
@@ -160,30 +169,24 @@ impl Reading {
         }
     }
 
+    /// What comes after a gap is given back until it is known that no lease hides something before it.
+    async fn leave_gap(&mut self, pair: &Pair, window: &Window) {
+        let Some(since) = self.unknown_leases else { return };
+        if window.halt.is_none() && !window.untouched.is_empty() {
+            let ids: Vec<&str> = window.untouched.iter().map(|id| &**id).collect();
+            pair.give_back(self.mode(), &ids).await;
+            if window.entries.is_empty() {
+                pair.sleep(LOOK_AGAIN).await;
+            }
+        }
+        if since.elapsed() > self.source.deadline + LEASE_SLACK {
+            self.unknown_leases = None;
+        }
+    }
+
     /// After large answers made it small, the count comes back by and by.
     fn grow(&mut self, pair: &Pair) {
         let rate = if pair.plan.rate > 0 { pair.plan.rate as usize } else { usize::MAX };
         self.count = (self.count + self.count / 8 + 1).min(pair.plan.pull_messages).min(rate);
-    }
-
-    /// The window, unless an unknown lease may hide messages before or in it: then it is given back and tried again later.
-    async fn in_order(&mut self, pair: &Pair, window: Window) -> Option<Window> {
-        let Some(since) = self.unknown_leases else { return Some(window) };
-        if since.elapsed() > self.source.deadline {
-            self.unknown_leases = None;
-            return Some(window);
-        }
-        if window.entries.is_empty() {
-            return Some(window);
-        }
-        let floor = pair.source.offsets(&pair.plan.subscription).await.map(|offsets| offsets.current);
-        let dense = |floor: u64| window.entries.iter().zip(floor..).all(|(entry, offset)| entry.offset == Some(offset));
-        if floor.is_ok_and(dense) {
-            self.unknown_leases = None;
-            return Some(window);
-        }
-        pair.give_back(self.mode(), &window.ack_ids()).await;
-        pair.sleep(LOOK_AGAIN).await;
-        None
     }
 }
