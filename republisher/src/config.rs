@@ -11,6 +11,7 @@ use crate::field::Field;
 use crate::rule::{Condition, Rewrite, Rule, Rules, Test, Unmatched};
 use crate::template::{Naming, Template};
 use apache_avro::Schema;
+use apache_avro::schema::Name;
 use regex::RegexBuilder;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
@@ -329,7 +330,29 @@ fn pair(
 
 fn schema(path: &Path) -> Result<Schema, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Schema::parse_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+    let schema = Schema::parse_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    // A record within itself could be nested so deeply by a payload that reading it overflows the stack.
+    if is_recursive(&schema, &mut Vec::new()) {
+        return Err(format!("{}: a type that holds itself is not read; write a schema without it", path.display()));
+    }
+    Ok(schema)
+}
+
+/// Whether a type refers to one that it is a part of; `around` are the records it is in.
+fn is_recursive<'s>(schema: &'s Schema, around: &mut Vec<&'s Name>) -> bool {
+    match schema {
+        Schema::Record(record) => {
+            around.push(&record.name);
+            let recursive = record.fields.iter().any(|field| is_recursive(&field.schema, around));
+            around.pop();
+            recursive
+        }
+        Schema::Array(array) => is_recursive(&array.items, around),
+        Schema::Map(map) => is_recursive(&map.types, around),
+        Schema::Union(union) => union.variants().iter().any(|variant| is_recursive(variant, around)),
+        Schema::Ref { name } => around.contains(&name),
+        _ => false,
+    }
 }
 
 fn rules(shape: &PairShape, key: &str, wrong: &mut Wrong) -> Rules {

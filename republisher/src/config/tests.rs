@@ -119,3 +119,20 @@ fn a_token_is_read_but_never_shown() {
     let told = Plan::parse(GOOD, folder.path()).unwrap_err();
     assert!(told.contains("service.s.token_file") && !told.contains("hush"), "{told}");
 }
+
+#[test]
+fn a_schema_that_a_payload_could_nest_without_end_is_refused() {
+    let record = |inner: &str| {
+        format!(
+            r#"{{"type":"record","name":"a","fields":[{{"name":"x","type":"int"}},{{"name":"y","type":{inner}}}]}}"#
+        )
+    };
+    let again = r#"["null",{"type":"map","values":{"type":"array","items":"a"}}]"#;
+    let twice = r#"{"type":"record","name":"b","fields":[{"name":"p","type":{"type":"enum","name":"e","symbols":["s"]}},{"name":"q","type":"e"}]}"#;
+    let folder = folder();
+    let path = folder.path().join("s.avsc");
+    for (inner, right) in [("\"string\"", true), (again, false), (twice, true), ("\"unknown\"", false)] {
+        std::fs::write(&path, record(inner)).unwrap();
+        assert_eq!(schema(&path).is_ok(), right, "{inner}");
+    }
+}
