@@ -6,7 +6,9 @@
 #[cfg(test)]
 mod interrupted_tests;
 mod keys;
+pub mod policy;
 mod roles;
+pub mod signed_url;
 #[cfg(test)]
 mod tests;
 mod tokens;

@@ -37,7 +37,7 @@ pub use topic::{Receipt, TopicBounds};
 use crate::clock::Clock;
 use crate::domain::Result;
 use crate::domain::subscription::{NodeId, Observer};
-use crate::storage::Store;
+use crate::storage::{Health, Store};
 use crate::telemetry::metrics::Metrics;
 use registry::Registry;
 use std::sync::Arc;
@@ -157,6 +157,12 @@ impl Broker {
     pub async fn stop(&self) {
         self.inner.stopping.cancel();
         maintenance::wait_until_idle(self).await;
+    }
+
+    /// Whether the store takes anything at all.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.inner.store.health() != Health::Down
     }
 
     /// The broker's clock.

@@ -14,7 +14,6 @@ mod error;
 pub(crate) mod fuzzing;
 mod json;
 mod members;
-mod metrics;
 mod offsets;
 #[cfg(test)]
 mod openapi;
@@ -27,7 +26,6 @@ mod pull;
 mod query;
 mod render;
 mod request;
-mod room;
 mod status;
 mod subscriptions;
 mod times;
@@ -38,6 +36,7 @@ pub mod x509;
 #[cfg(test)]
 mod tests;
 
+use crate::api::{LARGEST, LEAST, Room, RouteMetrics};
 use crate::auth::{Auth, Token};
 use crate::broker::Broker;
 use crate::domain::acl::RoleTable;
@@ -45,7 +44,6 @@ use crate::domain::topic::Retention;
 use crate::telemetry::metrics::Metrics;
 use actix_web::web;
 use arc_swap::{ArcSwap, Guard};
-use room::Room;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -137,7 +135,9 @@ impl Default for AmsOptions {
 pub struct Ams {
     broker: Broker,
     auth: Auth,
-    metrics: metrics::RouteMetrics,
+    metrics: RouteMetrics,
+    /// Of the listener for client certificates.
+    login_metrics: RouteMetrics,
     options: ArcSwap<AmsOptions>,
     /// The first half of all requests' ids, random, and how many there were: the second.
     requests: (u64, AtomicU64),
@@ -151,11 +151,12 @@ impl Ams {
     /// The dialect over this broker and its users.
     #[must_use]
     pub fn new(broker: Broker, auth: Auth, metrics: Arc<Metrics>, options: AmsOptions) -> Self {
-        let room = options.body_bytes_max.saturating_mul(room::LARGEST).max(room::LEAST);
+        let room = options.body_bytes_max.saturating_mul(LARGEST).max(LEAST);
         Self {
             broker,
             auth,
-            metrics: metrics::RouteMetrics::new(metrics),
+            metrics: RouteMetrics::new(Arc::clone(&metrics), "ams", paths::all().map(|route| route.name)),
+            login_metrics: RouteMetrics::new(metrics, "ams_x509", std::iter::once("authx509")),
             options: ArcSwap::from_pointee(options),
             requests: (Uuid::new_v4().as_u64_pair().0, AtomicU64::new(0)),
             bodies: Room::new(room),

@@ -49,6 +49,11 @@ pub(crate) fn is_name(text: &[u8]) -> bool {
         && text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
+/// A text of a body or query as a name; none for what AMS cannot name, which is another dialect's.
+pub(crate) fn name(text: &str) -> Option<Name> {
+    if is_name(text.as_bytes()) { Name::new(text).ok() } else { None }
+}
+
 /// A checked variable as a name.
 pub(crate) fn name_of(variables: &Variables<'_>, variable: &str) -> Result<Name, Failure> {
     let text = std::str::from_utf8(variables.get(variable)).unwrap_or_default();

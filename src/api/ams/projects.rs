@@ -26,7 +26,9 @@ async fn shown(call: &Call<'_>, project: &Project) -> Answer {
 
 /// All projects in creation order; `{}` when there are none (quirk 50).
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
-    let projects = call.ams.broker.projects().await?;
+    let mut projects = call.ams.broker.projects().await?;
+    // Others are another dialect's.
+    projects.retain(|project| is_name(project.name.as_str().as_bytes()));
     let mut creators = Vec::with_capacity(projects.len());
     for project in &projects {
         creators.push(creator(call.ams, project.created_by).await?);

@@ -4,33 +4,24 @@ use super::error::{Failure, JSON, Refusal, translate};
 use super::paths::{Match, Operation, RequestPath, Route, Variables};
 use super::principal::{self, Principal};
 use super::query::Query;
-use super::room::{Large, SMALL, Share};
 use super::{Ams, bindings, cors, members, offsets, projects, publish, pull, status, subscriptions, topics, users};
-use crate::api::hang_up;
+use crate::api::{Large, SMALL, Share, Unread, discard, hang_up, read_body};
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
 use crate::domain::{Name, ProjectId};
 use crate::telemetry::logging::redact;
 
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use actix_web::http::{ConnectionType, StatusCode};
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::StreamExt;
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::Instrument;
 use uuid::Uuid;
 
 /// The header that carries the request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest time to read on what a refused client still sends.
-const DISCARD_TIME: Duration = Duration::from_secs(2);
-
-/// How much room a body gets before it comes: what is announced costs the client nothing.
-const BODY_ROOM_AT_ONCE: usize = 1 << 20;
-
 /// What a handler answers: the body of a 200, or why not.
 pub(crate) type Answer = Result<Vec<u8>, Refusal>;
 
@@ -205,58 +196,20 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
     }
 }
 
-/// Reads the body, as one slice if it came as one. What has come of it counts in `share`, not what is announced: a client that
-/// sends nothing takes no room from others.
+/// Reads the body, within the limits in force.
 async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload, share: &mut Share) -> Result<Bytes, Failure> {
     let (limit, time_max) = {
         let options = ams.options();
         (options.body_bytes_max, options.body_time_max)
     };
-    let announced =
-        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(Failure::TOO_LARGE);
-    }
-    let read = async {
-        let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
-        let first = first.map_err(|_| Failure::INVALID_BODY)?;
-        let Some(mut next) = payload.next().await else { return Ok(first) };
-        let mut whole = BytesMut::with_capacity(announced.unwrap_or(first.len() * 2).min(BODY_ROOM_AT_ONCE));
-        whole.extend_from_slice(&first);
-        loop {
-            let chunk = next.map_err(|_| Failure::INVALID_BODY)?;
-            if whole.len() + chunk.len() > limit {
-                return Err(Failure::TOO_LARGE);
-            }
-            if !share.grow_to(whole.len() + chunk.len()) {
-                return Err(Failure::later("Too many large requests, try again later"));
-            }
-            whole.extend_from_slice(&chunk);
-            match payload.next().await {
-                Some(chunk) => next = chunk,
-                None => return Ok(whole.freeze()),
-            }
+    read_body(request, payload, limit, time_max, share).await.map_err(|why| match why {
+        Unread::TooLarge => Failure::TOO_LARGE,
+        Unread::NoRoom => Failure::later("Too many large requests, try again later"),
+        Unread::Late => {
+            Failure { code: 408, message: "The request body came too slowly".into(), status: "TIMEOUT" }
         }
-    };
-    let late = |_| Failure { code: 408, message: "The request body came too slowly".into(), status: "TIMEOUT" };
-    tokio::time::timeout(time_max, read).await.map_err(late)?
-}
-
-/// Reads on what a refused client still sends, within bounds: a connection closed before that may lose him the answer. Whether the body
-/// came to its end.
-async fn discard(payload: &mut Payload, bytes_max: usize) -> bool {
-    let mut left = bytes_max;
-    let read = async {
-        while let Some(Ok(chunk)) = payload.next().await {
-            match left.checked_sub(chunk.len()) {
-                Some(rest) => left = rest,
-                None => return false,
-            }
-        }
-        true
-    };
-    let time = if bytes_max == 0 { Duration::ZERO } else { DISCARD_TIME };
-    tokio::time::timeout(time, read).await.unwrap_or(false)
+        Unread::Broken => Failure::INVALID_BODY,
+    })
 }
 
 impl Call<'_> {

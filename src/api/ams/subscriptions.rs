@@ -3,6 +3,7 @@
 use super::acl;
 use super::bodies::SubscriptionBody;
 use super::error::{Failure, Refusal};
+use super::principal::is_name;
 use super::query::next_token;
 use super::render::{self, Indent, Json};
 use super::request::{Answer, Call};
@@ -35,6 +36,11 @@ fn write(project: &Project, subscription: &Subscription, json: &mut Json) {
     json.field("createdOn").seconds(subscription.created_at);
 }
 
+/// Whether AMS can name it: a queue's own subscription is none of its users' affair.
+fn is_shown(subscription: &Subscription) -> bool {
+    is_name(subscription.name.as_str().as_bytes())
+}
+
 fn shown(call: &Call<'_>, subscription: &Subscription) -> Answer {
     let project = call.project()?;
     Ok(render::object(Indent::Three, |json| write(project, subscription, json)))
@@ -44,7 +50,7 @@ fn shown(call: &Call<'_>, subscription: &Subscription) -> Answer {
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (project, page) = (call.project()?, call.query.page(None)?);
     let principal = &call.principal;
-    let visible = |subscription: &Subscription| principal.sees_subscription(&subscription.acl);
+    let visible = |subscription: &Subscription| is_shown(subscription) && principal.sees_subscription(&subscription.acl);
     let page = call.ams.broker.subscriptions(project.id, page, &visible).await?;
     Ok(render::object(Indent::Three, |json| {
         json.field("subscriptions").array(|json| {
@@ -58,7 +64,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
 /// The names of a topic's subscriptions, in creation order.
 pub(crate) async fn list_by_topic(call: &Call<'_>) -> Answer {
     let (project, topic) = (call.project()?, call.topic().await?);
-    let of_topic = |subscription: &Subscription| subscription.topic == topic.name;
+    let of_topic = |subscription: &Subscription| is_shown(subscription) && subscription.topic == topic.name;
     let page = call.ams.broker.subscriptions(project.id, PageRequest::default(), &of_topic).await?;
     let names = page.items.iter().rev().map(|item| format!("/projects/{}/subscriptions/{}", project.name, item.name));
     Ok(render::object(Indent::Compact, |json| json.field("subscriptions").strings(names)))

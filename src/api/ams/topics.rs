@@ -3,6 +3,7 @@
 use super::acl;
 use super::bodies;
 use super::error::{Failure, Refusal};
+use super::principal::is_name;
 use super::query::next_token;
 use super::render::{self, Indent, Json};
 use super::request::{Answer, Call};
@@ -24,7 +25,7 @@ fn shown(call: &Call<'_>, topic: &Topic) -> Answer {
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (project, page) = (call.project()?, call.query.page(None)?);
     let principal = &call.principal;
-    let visible = |topic: &Topic| principal.sees_topic(&topic.acl);
+    let visible = |topic: &Topic| is_name(topic.name.as_str().as_bytes()) && principal.sees_topic(&topic.acl);
     let page = call.ams.broker.topics(project.id, page, &visible).await?;
     Ok(render::object(Indent::Three, |json| {
         json.field("topics").array(|json| {

@@ -1,6 +1,6 @@
 //! Users: list, show, find, create, update, refresh a token, delete; and how a user is shown everywhere.
 
-use super::Ams;
+use super::{Ams, principal};
 use super::bodies::{MembershipBody, UserBody};
 use super::error::{Failure, Refusal};
 use super::projects::new_name;
@@ -171,7 +171,7 @@ async fn memberships(ams: &Ams, entries: &[MembershipBody<'_>]) -> Result<Vec<Me
             return Err(Failure::argument(format!("duplicate reference of project {name}")).into());
         }
         let invalid = || Refusal::from(Failure::argument(format!("invalid project: {name}")));
-        let project = match ams.broker.project(&Name::new(name).map_err(|_| invalid())?).await {
+        let project = match ams.broker.project(&principal::name(name).ok_or_else(invalid)?).await {
             Ok(project) => project.id,
             Err(Error::NotFound(_)) => return Err(invalid()),
             Err(error) => return Err(error.into()),
@@ -188,7 +188,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
         None => None,
         Some(name) => {
             let unknown = || Refusal::from(Failure::not_found("ProjectUUID"));
-            let name = Name::new(&name).map_err(|_| unknown())?;
+            let name = principal::name(&name).ok_or_else(unknown)?;
             match call.ams.broker.project(&name).await {
                 Ok(project) => Some(project.id),
                 Err(Error::NotFound(_)) => return Err(unknown()),

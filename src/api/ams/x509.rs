@@ -101,7 +101,7 @@ async fn answer(login: &X509Login, request: HttpRequest) -> HttpResponse {
         }
     };
     tracing::debug!(request_id = %id, target = %redact(request.path()), status = answer.status().as_u16(), "answered");
-    login.ams.metrics.observe_login(answer.status().as_u16(), clock.monotonic().saturating_sub(started));
+    login.ams.login_metrics.observe(Some(0), answer.status().as_u16(), clock.monotonic().saturating_sub(started));
     let mut answer = answer;
     if let Ok(id) = id.hyphenated().to_string().parse() {
         answer.headers_mut().insert(REQUEST_ID, id);

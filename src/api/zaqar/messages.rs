@@ -1,0 +1,193 @@
+//! Looking at messages, and deleting them with a claim, without, in bulk and by pop. Posting is in `post`.
+
+use super::document::View;
+use super::error::{Failure, Refusal};
+use super::ids;
+use super::metadata::Posting;
+use super::projects::missing_is_none;
+use super::query::{limit, link};
+use super::queues::links;
+use super::request::{Answer, Call, Success};
+use super::json;
+use crate::broker::queue::{BrowseRequest, Deletion, Queue, QueueMessage};
+use crate::domain::subscription::GroupId;
+use crate::domain::{Name, Offset, Timestamp};
+
+/// The path's queue, if it is there.
+pub(crate) async fn queue(call: &Call<'_>) -> Result<Option<Queue>, Refusal> {
+    Ok(call.zaqar.queue(&call.caller.project, call.queue_name()?).await?)
+}
+
+/// How a queue's messages are shown now.
+pub(crate) fn view<'a>(call: &'a Call<'_>, queue: &'a Queue) -> View<'a> {
+    View { queue, now: Timestamp(call.zaqar.broker.clock().wall()), limits: &call.options.limits }
+}
+
+/// A page of messages, or those that `ids` names.
+pub(crate) async fn list(call: &Call<'_>) -> Answer {
+    if let Some(ids) = call.query.list("ids") {
+        return by_ids(call, &ids).await;
+    }
+    let asked = call.query.integer("limit")?;
+    let (echo, claimed) = (call.query.boolean("echo")?, call.query.boolean("include_claimed")?);
+    let mut delayed = call.query.boolean("include_delayed")?;
+    let size = limit(asked, call.options.limits.max_messages_per_page, page_text)?;
+    let Some(queue) = queue(call).await? else { return Ok(empty_page()) };
+    if Posting::of(Some(&queue.topic), &call.options.limits).delay.is_none() {
+        delayed = Some(true);
+    }
+    let from = match call.query.text("marker").map(|marker| ids::offset(&queue.topic, marker)) {
+        None => Offset(0),
+        Some(Some(offset)) => offset.plus(1),
+        // A marker of nothing leads nowhere: the beginning would make a client loop (quirk 6).
+        Some(None) => return Ok(empty_page()),
+    };
+    let request = BrowseRequest {
+        from,
+        messages_max: size,
+        except_producer: (echo != Some(true)).then_some(call.caller.client),
+        claimed: claimed == Some(true),
+        delayed: delayed == Some(true),
+    };
+    let found = missing_is_none(call.zaqar.broker.browse_queue(&queue, request).await)?.unwrap_or_default();
+    let Some(last) = found.last() else { return Ok(empty_page()) };
+    let mut parameters = Vec::new();
+    parameters.extend(asked.map(|asked| ("limit", asked.to_string())));
+    parameters.extend(echo.map(|echo| ("echo", echo.to_string())));
+    parameters.extend(claimed.map(|claimed| ("include_claimed", claimed.to_string())));
+    parameters.extend(delayed.map(|delayed| ("include_delayed", delayed.to_string())));
+    parameters.push(("marker", ids::message_id(&queue.topic, last.published.offset)));
+    let next = link(&format!("/v2/queues/{}/messages", queue.topic.name), &parameters);
+    let mut out = b"{\"messages\": ".to_vec();
+    view(call, &queue).write_all(&found, &mut out);
+    out.extend_from_slice(b", \"links\": ");
+    links(Some(&next), &mut out);
+    out.push(b'}');
+    Ok(Success::json(out))
+}
+
+fn empty_page() -> Success {
+    Success::json(b"{\"messages\": [], \"links\": []}".to_vec())
+}
+
+fn page_text(most: u64) -> String {
+    format!("Limit must be at least 1 and may not be greater than {most}.")
+}
+
+/// The offsets that ids name; those that name nothing are left out.
+fn offsets(queue: &Queue, ids: &[&str]) -> Vec<Offset> {
+    ids.iter().filter_map(|id| ids::offset(&queue.topic, id)).collect()
+}
+
+async fn find(call: &Call<'_>, queue: &Queue, offsets: &[Offset]) -> Result<Vec<QueueMessage>, Refusal> {
+    Ok(missing_is_none(call.zaqar.broker.messages_at(queue, offsets).await)?.unwrap_or_default())
+}
+
+async fn by_ids(call: &Call<'_>, ids: &[&str]) -> Answer {
+    let most = call.options.limits.max_messages_per_page;
+    if ids.len() as u64 > most {
+        return Err(Failure::request(page_text(most)).into());
+    }
+    if let Some(queue) = queue(call).await? {
+        let found = find(call, &queue, &offsets(&queue, ids)).await?;
+        if !found.is_empty() {
+            let mut out = b"{\"messages\": ".to_vec();
+            view(call, &queue).write_all(&found, &mut out);
+            out.push(b'}');
+            return Ok(Success::json(out));
+        }
+    }
+    let listed: Vec<_> = ids.iter().map(|id| format!("'{}'", id.replace('\\', "\\\\").replace('\'', "\\'"))).collect();
+    let (listed, queue, project) = (listed.join(", "), call.queue_name()?, &call.caller.project);
+    Err(Failure::not_found(format!("No messages with IDs: [{listed}] found in the queue {queue} for project {project}."))
+        .into())
+}
+
+/// The path's message.
+pub(crate) async fn get(call: &Call<'_>) -> Answer {
+    let (name, project) = (call.queue_name()?, &call.caller.project);
+    let Some(queue) = queue(call).await? else {
+        return Err(Failure::not_found(format!("Queue {name} does not exist for project {project}")).into());
+    };
+    let found = find(call, &queue, &offsets(&queue, &[call.id])).await?;
+    let Some(message) = found.first() else { return Err(missing(call, name).into()) };
+    let mut out = Vec::new();
+    view(call, &queue).write(message, &mut out);
+    Ok(Success::json(out))
+}
+
+fn missing(call: &Call<'_>, queue: &Name) -> Failure {
+    let (id, project) = (call.id, &call.caller.project);
+    Failure::not_found(format!("Message {id} does not exist in queue {queue} for project {project}"))
+}
+
+/// Deletes the path's message: a free one, or one that the named claim holds.
+pub(crate) async fn delete(call: &Call<'_>) -> Answer {
+    let Some(queue) = queue(call).await? else { return Ok(Success::nothing()) };
+    let Some(offset) = ids::offset(&queue.topic, call.id) else { return Ok(Success::nothing()) };
+    let named = call.query.text("claim_id");
+    let claim = named.map(ids::claim);
+    // Group zero holds nothing: an id that is none is the id of no claim.
+    let held_by = claim.map(|claim| claim.unwrap_or(GroupId::default()));
+    let deletion = missing_is_none(call.zaqar.broker.delete_message(&queue, offset, held_by).await)?;
+    match deletion.unwrap_or(Deletion::Done) {
+        Deletion::Done => Ok(Success::nothing()),
+        Deletion::Claimed => Err(Failure::CLAIMED.into()),
+        Deletion::NotClaimed => Err(Failure::NOT_CLAIMED.into()),
+        Deletion::NoSuchClaim => {
+            // Of a message that nobody holds, a claim that may well have been is told apart from what is no id at all.
+            let held = find(call, &queue, &[offset]).await?.iter().any(|message| message.claim.is_some());
+            let well_formed = claim.flatten().is_some();
+            Err(if well_formed && !held { Failure::NOT_CLAIMED } else { Failure::NO_SUCH_CLAIM }.into())
+        }
+    }
+}
+
+/// Deletes the messages that `ids` names, claimed or not (quirk 30), or the oldest free ones, which `pop` answers.
+pub(crate) async fn delete_many(call: &Call<'_>) -> Answer {
+    let (ids, pop) = (call.query.list("ids"), call.query.integer("pop")?);
+    let limits = &call.options.limits;
+    if let Some(pop) = pop
+        && !(1..=limits.max_messages_per_claim_or_pop).contains(&u64::try_from(pop).unwrap_or(0))
+    {
+        let most = limits.max_messages_per_claim_or_pop;
+        let text = format!("Pop value must be at least 1 and may not be greater than {most}.");
+        return Err(Failure::request(text).into());
+    }
+    let most = limits.max_messages_per_page;
+    match (ids, pop) {
+        (None, None) => Err(Failure::request(
+            "The request should have either \"ids\" or \"pop\" parameter in the request, to be able to delete.",
+        )
+        .into()),
+        (Some(_), Some(_)) => {
+            Err(Failure::request("pop and id params cannot be present together in the delete request.").into())
+        }
+        (Some(ids), None) if ids.len() as u64 > most => {
+            let text = format!("ids parameter should have at least 1 and not greater than {most} values.");
+            Err(Failure::request(text).into())
+        }
+        (Some(ids), None) => {
+            if let Some(queue) = queue(call).await? {
+                let offsets = offsets(&queue, &ids);
+                missing_is_none(call.zaqar.broker.delete_messages(&queue, &offsets).await)?;
+            }
+            Ok(Success::nothing())
+        }
+        (None, Some(count)) => take(call, u32::try_from(count).unwrap_or(u32::MAX)).await,
+    }
+}
+
+async fn take(call: &Call<'_>, count: u32) -> Answer {
+    let mut out = b"{\"messages\": ".to_vec();
+    match queue(call).await? {
+        None => out.extend_from_slice(b"[]"),
+        Some(queue) => {
+            let popped = missing_is_none(call.zaqar.broker.pop(&queue, count).await)?.unwrap_or_default();
+            let view = view(call, &queue);
+            json::array(&popped, &mut out, |message, out| view.write_popped(message, out));
+        }
+    }
+    out.push(b'}');
+    Ok(Success::json(out))
+}

@@ -1,0 +1,220 @@
+//! Queues: list, make, show, change, delete, purge.
+
+use super::caller::is_queue_name;
+use super::error::{Failure, Refusal};
+use super::json::{self, Object};
+use super::metadata::{self, check, dead_letter_policy};
+use super::patch;
+use super::projects::missing_is_none;
+use super::query::{self, limit, link};
+use super::request::{Answer, Call, Success};
+use crate::broker::queue::Queue;
+use crate::domain::topic::Topic;
+use crate::domain::{Error, Name};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+/// The parameters of a list that are no filters.
+const PARAMETERS: [&str; 5] = ["marker", "limit", "detailed", "name", "with_count"];
+
+/// A project's queues by name.
+pub(crate) async fn list(call: &Call<'_>) -> Answer {
+    let query = &call.query;
+    let (asked, detailed) = (query.integer("limit")?, query.boolean("detailed")?);
+    let with_count = query.boolean("with_count")?;
+    let most = call.options.limits.max_queues_per_page;
+    let size = limit(asked, most, |most| format!("Limit must be at least 1 and no greater than {most}."))?;
+    let (marker, part) = (query.text("marker"), query.text("name"));
+    let filters: Vec<_> = query.others(&PARAMETERS).collect();
+    let (mut queues, mut count) = (Vec::new(), 0);
+    if let Some(project) = call.zaqar.project(&call.caller.project).await? {
+        let visible = |topic: &Topic| {
+            let name = topic.name.as_str();
+            is_queue_name(name) && part.is_none_or(|part| name.contains(part)) && has_all(topic, &filters)
+        };
+        queues = call.zaqar.broker.topics_by_name(project, marker, size, &visible).await?;
+        if with_count == Some(true) {
+            let all = |topic: &Topic| is_queue_name(topic.name.as_str());
+            count = call.zaqar.broker.topics_by_name(project, None, usize::MAX, &all).await?.len();
+        }
+    }
+    let mut out = b"{\"queues\": ".to_vec();
+    json::array(&queues, &mut out, |queue, out| {
+        out.extend_from_slice(format!("{{\"name\": \"{0}\", \"href\": \"/v2/queues/{0}\"", queue.name).as_bytes());
+        if detailed == Some(true) {
+            out.extend_from_slice(b", \"metadata\": ");
+            metadata::write(&metadata::stored(queue), &call.options.limits, out);
+        }
+        out.push(b'}');
+    });
+    out.extend_from_slice(b", \"links\": ");
+    let next = queues.last().map(|last| {
+        let mut parameters = Vec::new();
+        parameters.extend(asked.map(|asked| ("limit", asked.to_string())));
+        parameters.extend(detailed.map(|detailed| ("detailed", detailed.to_string())));
+        parameters.extend(part.map(|part| ("name", part.to_owned())));
+        parameters.extend(with_count.map(|with_count| ("with_count", with_count.to_string())));
+        // Quirk 19, mended: a filtered list stays filtered.
+        parameters.extend(filters.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        parameters.push(("marker", last.name.to_string()));
+        link("/v2/queues", &parameters)
+    });
+    links(next.as_deref(), &mut out);
+    if count > 0 {
+        out.extend_from_slice(format!(", \"count\": {count}").as_bytes());
+    }
+    out.push(b'}');
+    Ok(Success::json(out))
+}
+
+/// Writes the links of a page: the next one, if any.
+pub(crate) fn links(next: Option<&str>, out: &mut Vec<u8>) {
+    json::array(next, out, |next, out| {
+        out.extend_from_slice(b"{\"rel\": \"next\", \"href\": ");
+        json::string(next, out);
+        out.push(b'}');
+    });
+}
+
+/// Whether a queue's metadata has all these values; one that reads as an integer is meant as one.
+fn has_all(topic: &Topic, filters: &[(&str, &str)]) -> bool {
+    if filters.is_empty() {
+        return true;
+    }
+    let metadata = metadata::stored(topic);
+    filters.iter().all(|(key, wanted)| {
+        let Some(value) = metadata.get(key).and_then(|value| serde_json::from_str::<Value>(value.get()).ok()) else {
+            return false;
+        };
+        match query::integer(wanted) {
+            Some(number) => value.as_i64() == Some(number),
+            None => value.as_str() == Some(wanted),
+        }
+    })
+}
+
+/// The metadata that a body gives a new queue.
+fn given<'a>(call: &'a Call<'_>) -> Result<Object<'a>, Failure> {
+    let most = call.options.limits.max_queue_metadata;
+    if !call.body.fits(most) {
+        return Err(too_large(most, Failure::request));
+    }
+    let mut given = call.body.optional()?.map(json::object).transpose()?.unwrap_or_default();
+    given.settle();
+    check(&given, &call.options.limits).map_err(Failure::request)?;
+    Ok(given)
+}
+
+fn too_large(most: u64, say: impl Fn(String) -> Failure) -> Failure {
+    say(format!("Queue metadata is too large. Max size: {most}"))
+}
+
+/// Makes the path's queue; one that is there stays as it is (quirk 22).
+pub(crate) async fn create(call: &Call<'_>) -> Answer {
+    let (name, given) = (call.queue_name()?, given(call)?);
+    let mut stored = Vec::new();
+    given.write(&mut stored);
+    let policy = dead_letter_policy(&given, name);
+    let made = call.zaqar.make_queue(&call.caller.project, name, Bytes::from(stored), policy).await;
+    let location = format!("/v2/queues/{name}");
+    match made {
+        Ok((_, true)) => Ok(Success::created(location, Vec::new())),
+        Ok((_, false)) => Ok(Success::nothing().at(location)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The path's queue's metadata; of a missing one, the defaults.
+pub(crate) async fn get(call: &Call<'_>) -> Answer {
+    let queue = call.zaqar.queue(&call.caller.project, call.queue_name()?).await?;
+    let stored = queue.as_ref().map(|queue| metadata::stored(&queue.topic)).unwrap_or_default();
+    Ok(shown(call, &stored))
+}
+
+fn shown(call: &Call<'_>, metadata: &Object<'_>) -> Success {
+    let mut out = Vec::new();
+    metadata::write(metadata, &call.options.limits, &mut out);
+    Success::json(out)
+}
+
+/// Changes the path's queue's metadata.
+pub(crate) async fn update(call: &Call<'_>) -> Answer {
+    let (name, limits) = (call.queue_name()?, &call.options.limits);
+    if !call.body.fits(limits.max_queue_metadata) {
+        return Err(too_large(limits.max_queue_metadata, |text| Failure::body(text)).into());
+    }
+    if !call.patches {
+        return Err(Failure::WRONG_PATCH.into());
+    }
+    let changes = patch::read(call.body.optional()?.unwrap_or_default())?;
+    let missing = || Refusal::from(missing_queue(call, name));
+    let queue = call.zaqar.queue(&call.caller.project, name).await?.ok_or_else(missing)?;
+    // What the dialect says of the change; the broker says only that it was refused.
+    let why = Mutex::new(None);
+    let change = |stored: &Bytes| {
+        let mut metadata: Object<'_> = serde_json::from_slice(stored).unwrap_or_default();
+        let changed = patch::apply(&changes, &mut metadata)
+            .and_then(|()| check(&metadata, limits).map_err(Failure::body))
+            .map(|()| {
+                let mut stored = Vec::new();
+                metadata.write(&mut stored);
+                Bytes::from(stored)
+            });
+        changed.map_err(|failure| {
+            *why.lock() = Some(failure);
+            Error::Invalid { what: "metadata", why: "was refused".to_owned() }
+        })
+    };
+    let updated = call.zaqar.broker.update_metadata(&queue.topic, change).await;
+    let topic = match updated {
+        Err(Error::TooLarge { limit, .. }) => return Err(too_large(limit, |text| Failure::body(text)).into()),
+        Err(error) => {
+            let said = why.into_inner().map(Refusal::from);
+            return match (said, missing_is_none::<()>(Err(error))) {
+                (Some(said), _) => Err(said),
+                (None, Ok(_)) => Err(missing()),
+                (None, Err(error)) => Err(error.into()),
+            };
+        }
+        Ok(topic) => topic,
+    };
+    let metadata = metadata::stored(&topic);
+    let policy = dead_letter_policy(&metadata, name);
+    let queue = Queue { topic: topic.clone(), ..queue };
+    call.zaqar.broker.set_dead_letter_policy(&queue, policy).await?;
+    Ok(shown(call, &metadata))
+}
+
+fn missing_queue(call: &Call<'_>, name: &Name) -> Failure {
+    Failure::not_found(format!("Queue {name} does not exist for project {}", call.caller.project))
+}
+
+/// Removes the path's queue with its messages and claims, if it is there.
+pub(crate) async fn delete(call: &Call<'_>) -> Answer {
+    if let Some(project) = call.zaqar.project(&call.caller.project).await? {
+        call.zaqar.broker.delete_queue(project, call.queue_name()?).await?;
+    }
+    Ok(Success::nothing())
+}
+
+/// Deletes the messages that nobody has claimed (quirk 13).
+pub(crate) async fn purge(call: &Call<'_>) -> Answer {
+    let mut messages = true;
+    if let Some(body) = call.body.optional()? {
+        let given = json::object(body)?;
+        let missing = || Failure::request("Post body must contain key \"resource_types\".");
+        let wrong =
+            || Failure::request("Resource types must be a sub set of {'messages', 'subscriptions'}.");
+        let types = given.get("resource_types").ok_or_else(missing)?;
+        let types: Vec<String> = serde_json::from_str(types.get()).map_err(|_| wrong())?;
+        if types.iter().any(|kind| !matches!(kind.as_str(), "messages" | "subscriptions")) {
+            return Err(wrong().into());
+        }
+        messages = types.iter().any(|kind| kind == "messages");
+    }
+    if let (true, Some(queue)) = (messages, call.zaqar.queue(&call.caller.project, call.queue_name()?).await?) {
+        missing_is_none(call.zaqar.broker.purge_queue(&queue).await)?;
+    }
+    Ok(Success::nothing())
+}
