@@ -9,10 +9,12 @@ mod keys;
 mod layers;
 mod places;
 mod rules;
+mod zaqar;
 
 pub use keys::{DEFAULTS, schema};
 pub use layers::Sources;
 pub use places::StoreUrl;
+pub use zaqar::{Zaqar, ZaqarLimits};
 
 use serde::Deserialize;
 use std::fmt;
@@ -38,6 +40,8 @@ pub struct Config {
     pub ams: Ams,
     /// Logins by client certificate.
     pub ams_x509: AmsX509,
+    /// The Zaqar dialect.
+    pub zaqar: Zaqar,
     /// The store's keys.
     pub secrets: Secrets,
     /// Bounds.
@@ -72,6 +76,8 @@ pub struct Listen {
     pub ams_tls: String,
     /// Logins by client certificate.
     pub ams_x509: String,
+    /// Zaqar over HTTP.
+    pub zaqar: String,
     /// Metrics and health.
     pub ops: String,
 }
@@ -120,8 +126,13 @@ impl AmsX509 {
     /// The host names.
     #[must_use]
     pub fn host_names(&self) -> Vec<String> {
-        self.hosts.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect()
+        names(&self.hosts)
     }
+}
+
+/// What stands between commas.
+fn names(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// `[secrets]`.

@@ -30,6 +30,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("listen.ams", Kind::Listener),
     ("listen.ams_tls", Kind::Listener),
     ("listen.ams_x509", Kind::Listener),
+    ("listen.zaqar", Kind::Listener),
     ("listen.ops", Kind::Listener),
     ("tls.cert_file", Kind::Text),
     ("tls.key_file", Kind::Text),
@@ -42,6 +43,28 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("ams_x509.crl_path", Kind::Text),
     ("ams_x509.reload_seconds", Kind::Integer(1, 86_400)),
     ("ams_x509.hosts", Kind::Text),
+    ("zaqar.auth_strategy", Kind::Choice(&["noauth"])),
+    ("zaqar.noauth_anywhere", Kind::Flag),
+    ("zaqar.noauth_trust_roles", Kind::Flag),
+    ("zaqar.hosts", Kind::Text),
+    ("zaqar.admin_mode", Kind::Flag),
+    ("zaqar.signed_url_secret", Kind::Text),
+    ("zaqar.limits.default_message_ttl", Kind::Integer(60, 31_536_000)),
+    ("zaqar.limits.max_message_ttl", Kind::Integer(60, 31_536_000)),
+    ("zaqar.limits.default_message_delay", Kind::Integer(0, 86_400)),
+    ("zaqar.limits.max_message_delay", Kind::Integer(0, 86_400)),
+    ("zaqar.limits.default_claim_ttl", Kind::Integer(60, 43_200)),
+    ("zaqar.limits.max_claim_ttl", Kind::Integer(60, 43_200)),
+    ("zaqar.limits.default_claim_grace", Kind::Integer(60, 1_209_600)),
+    ("zaqar.limits.max_claim_grace", Kind::Integer(60, 1_209_600)),
+    ("zaqar.limits.max_messages_post_size", Kind::Integer(1, 8_388_608)),
+    ("zaqar.limits.max_queue_metadata", Kind::Integer(1, 262_144)),
+    ("zaqar.limits.max_queues_per_page", Kind::Integer(1, 1_000)),
+    ("zaqar.limits.max_messages_per_page", Kind::Integer(1, 1_000)),
+    ("zaqar.limits.max_messages_per_claim_or_pop", Kind::Integer(1, 1_000)),
+    ("zaqar.limits.client_id_uuid_safe", Kind::Choice(&["strict", "off"])),
+    ("zaqar.limits.min_length_client_id", Kind::Integer(1, 256)),
+    ("zaqar.limits.max_length_client_id", Kind::Integer(1, 256)),
     ("secrets.key_file", Kind::Text),
     ("limits.publish_bytes", Kind::Integer(1_024, 8_388_608)),
     ("limits.message_bytes", Kind::Integer(1_024, 8_388_608)),
@@ -97,17 +120,12 @@ fn distance(from: &str, to: &str) -> usize {
 pub fn schema() -> Value {
     let mut sections = Map::new();
     for (name, kind) in KEYS {
-        let Some((section, key)) = name.split_once('.') else { continue };
+        let Some((section, key)) = name.rsplit_once('.') else { continue };
         let mut rule = rule(*kind);
         if let (Some(rule), Some(explanation)) = (rule.as_object_mut(), explanation(section, key)) {
             rule.insert("description".to_owned(), explanation.into());
         }
-        let entry = sections
-            .entry(section)
-            .or_insert_with(|| json!({ "type": "object", "additionalProperties": false, "properties": {} }));
-        if let Some(Value::Object(properties)) = entry.get_mut("properties") {
-            properties.insert(key.to_owned(), rule);
-        }
+        put(&mut sections, section, key, rule);
     }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -116,6 +134,21 @@ pub fn schema() -> Value {
         "additionalProperties": false,
         "properties": sections,
     })
+}
+
+/// Puts a key's rule into its section, which may be one of a section.
+fn put(sections: &mut Map<String, Value>, section: &str, key: &str, rule: Value) {
+    let (outer, inner) = section.split_once('.').map_or((section, None), |(outer, inner)| (outer, Some(inner)));
+    let entry = sections
+        .entry(outer)
+        .or_insert_with(|| json!({ "type": "object", "additionalProperties": false, "properties": {} }));
+    let Some(Value::Object(properties)) = entry.get_mut("properties") else { return };
+    match inner {
+        Some(inner) => put(properties, inner, key, rule),
+        None => {
+            properties.insert(key.to_owned(), rule);
+        }
+    }
 }
 
 fn rule(kind: Kind) -> Value {
@@ -161,7 +194,7 @@ mod tests {
     #[test]
     fn every_setting_is_explained_with_its_range_and_when_it_takes_effect() {
         for (name, kind) in KEYS {
-            let (section, key) = name.split_once('.').unwrap();
+            let (section, key) = name.rsplit_once('.').unwrap();
             let text = explanation(section, key).unwrap_or_else(|| panic!("{name} has no explanation"));
             assert!(text.ends_with("[reload]") || text.ends_with("[restart]"), "{name}: {text}");
             match kind {
@@ -176,6 +209,15 @@ mod tests {
         }
     }
 
+    fn leaves(path: &str, value: &serde_json::Value) -> Vec<String> {
+        match value.as_object() {
+            Some(table) => {
+                table.iter().flat_map(|(key, value)| leaves(&format!("{path}.{key}"), value)).collect()
+            }
+            None => vec![path.trim_start_matches('.').to_owned()],
+        }
+    }
+
     #[test]
     fn every_default_is_in_the_table() {
         let table: serde_json::Value = config::Config::builder()
@@ -183,12 +225,7 @@ mod tests {
             .build()
             .and_then(config::Config::try_deserialize)
             .unwrap();
-        let names: Vec<String> = table
-            .as_object()
-            .unwrap()
-            .iter()
-            .flat_map(|(section, keys)| keys.as_object().unwrap().keys().map(move |key| format!("{section}.{key}")))
-            .collect();
+        let names = leaves("", &table);
         assert_eq!(names.len(), KEYS.len());
         assert!(names.iter().all(|name| kind(name).is_some()), "{names:?}");
     }

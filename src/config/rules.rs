@@ -15,13 +15,40 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
         }
     }
     choice("ams.auth_option", &config.ams.auth_option)?;
+    choice("zaqar.auth_strategy", &config.zaqar.auth_strategy)?;
+    choice("zaqar.limits.client_id_uuid_safe", &config.zaqar.limits.client_id_uuid_safe)?;
     choice("log.format", &config.log.format)?;
     if let Err(error) = crate::telemetry::logging::filter(&config.log.level) {
         return Err(Invalid(format!("log.level: {error}; write for example info or info,angelia::storage=debug")));
     }
     check_listeners(config)?;
+    check_zaqar(config)?;
     check_secrets(config)?;
     check_sizes(config)
+}
+
+fn check_zaqar(config: &Config) -> Result<(), Invalid> {
+    let at = places::address("listen.zaqar", &config.listen.zaqar)?;
+    if at.is_some_and(|at| !at.ip().is_loopback()) && !config.zaqar.noauth_anywhere {
+        return Err(Invalid(
+            "listen.zaqar is not on loopback, and zaqar.auth_strategy is noauth: whoever reaches it would reach every project; listen \
+             on 127.0.0.1, or set zaqar.noauth_anywhere if that is meant"
+                .to_owned(),
+        ));
+    }
+    for (least, most) in [
+        ("default_message_ttl", "max_message_ttl"),
+        ("default_message_delay", "max_message_delay"),
+        ("default_claim_ttl", "max_claim_ttl"),
+        ("default_claim_grace", "max_claim_grace"),
+        ("min_length_client_id", "max_length_client_id"),
+    ] {
+        let limits = &config.zaqar.limits;
+        if limits.integer(least) > limits.integer(most) {
+            return Err(Invalid(format!("zaqar.limits.{least} is above zaqar.limits.{most}: lower it or raise the other")));
+        }
+    }
+    Ok(())
 }
 
 fn check_listeners(config: &Config) -> Result<(), Invalid> {
@@ -30,6 +57,7 @@ fn check_listeners(config: &Config) -> Result<(), Invalid> {
         ("listen.ams", &listen.ams),
         ("listen.ams_tls", &listen.ams_tls),
         ("listen.ams_x509", &listen.ams_x509),
+        ("listen.zaqar", &listen.zaqar),
         ("listen.ops", &listen.ops),
     ];
     let mut taken = Vec::new();
@@ -124,6 +152,10 @@ fn integer(config: &Config, name: &str) -> u64 {
         "ams_x509.reload_seconds" => config.ams_x509.reload_seconds,
         "retention.days" => config.retention.days,
         "retention.bytes" => config.retention.bytes,
-        _ => u64::MAX,
+        _ => zaqar_limit(config, name).unwrap_or(u64::MAX),
     }
+}
+
+fn zaqar_limit(config: &Config, name: &str) -> Option<u64> {
+    config.zaqar.limits.integer(name.strip_prefix("zaqar.limits.")?)
 }

@@ -5,6 +5,7 @@ use crate::api::ams::x509::{self, X509Login};
 use crate::api::ams::{self, Ams};
 use crate::api::connection;
 use crate::api::ops::{self, Ops};
+use crate::api::zaqar::{self, Zaqar};
 use crate::config::Limits;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::KeepAlive;
@@ -83,6 +84,25 @@ pub(super) fn serve_ams(
     if let Some((socket, config)) = tls {
         server = server.listen_rustls_0_23(socket, config).map_err(|error| format!("listen.ams_tls: {error}"))?;
     }
+    Ok(Running::start(server.run()))
+}
+
+/// Serves the Zaqar dialect over HTTP.
+pub(super) fn serve_zaqar(socket: TcpListener, zaqar: &Arc<Zaqar>, limits: &Limits) -> Result<Running, String> {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let zaqar = Arc::clone(zaqar);
+    let server = HttpServer::new(move || App::new().configure(zaqar::configure(Arc::clone(&zaqar))))
+        .on_connect(connection::on_connect)
+        .workers(workers)
+        .max_connections(descriptors::connections(limits.connections).div_ceil(workers))
+        .client_request_timeout(Duration::from_secs(limits.header_seconds))
+        .client_disconnect_timeout(Duration::from_secs(5))
+        .keep_alive(KeepAlive::Timeout(Duration::from_secs(limits.keep_alive_seconds)))
+        .tcp_nodelay(true)
+        .shutdown_timeout(limits.drain_seconds)
+        .disable_signals()
+        .listen(socket)
+        .map_err(|error| format!("listen.zaqar: {error}"))?;
     Ok(Running::start(server.run()))
 }
 

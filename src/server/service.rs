@@ -8,10 +8,11 @@ use super::listeners::{self, Running};
 use super::sockets::{Addresses, Sockets};
 use super::tls::Certificate;
 use super::tls::clients::Clients;
-use super::{Mode, bootstrap, welcome};
+use super::{Mode, bootstrap, welcome, zaqar};
 use crate::api::ams::x509::X509Login;
 use crate::api::ams::{Ams, AmsOptions, AuthOption};
 use crate::api::ops::{Ops, Phase};
+use crate::api::zaqar::Zaqar;
 use crate::auth::Token;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
@@ -39,6 +40,7 @@ struct Front {
     listener: Running,
     /// Logins by client certificate.
     x509: Option<X509>,
+    zaqar: Option<(Arc<Zaqar>, Running)>,
     /// Held for its socket.
     control: Option<Control>,
 }
@@ -64,13 +66,17 @@ impl Service {
                 bootstrap::demonstration(&foundation.broker, options.retention).await?;
             }
             let Foundation { engine, broker, auth } = &foundation;
+            let zaqar = Arc::new(Zaqar::new(broker.clone(), Arc::clone(&metrics), zaqar::options(config)));
             let ams = Arc::new(Ams::new(broker.clone(), auth.clone(), metrics, options));
             let tls = sockets.ams_tls.zip(certificate.as_ref().map(Certificate::server_config));
             let listener = listeners::serve_ams(sockets.ams, tls, &ams, &config.limits)?;
             let x509 = sockets.ams_x509.zip(certificate.as_ref()).zip(clients);
             let x509 =
                 x509.map(|((socket, own), clients)| X509::start(socket, own, clients, &ams, config)).transpose()?;
-            let front = Front { certificate, ams, listener, x509, control: serve_control(engine) };
+            let serve_zaqar = |socket| listeners::serve_zaqar(socket, &zaqar, &config.limits);
+            let zaqar_listener = sockets.zaqar.map(serve_zaqar).transpose()?;
+            let zaqar = zaqar_listener.map(|listener| (zaqar, listener));
+            let front = Front { certificate, ams, listener, x509, zaqar, control: serve_control(engine) };
             ops.set_phase(Phase::Ready);
             tracing::info!(store = %config.store.url, "{}", addresses.line());
             front.greet(config, addresses, mode, &foundation, admin.as_ref()).await?;
@@ -94,6 +100,9 @@ impl Service {
             self.front.x509.as_ref().map_or(Ok(()), |x509| x509.clients.reload(true))?;
             level.set(&config.log.level)?;
             self.front.ams.set_options(options);
+            if let Some((service, _)) = &self.front.zaqar {
+                service.set_options(zaqar::options(&config));
+            }
             Ok(())
         });
         match taken {
@@ -114,7 +123,12 @@ impl Service {
                 x509.stop().await;
             }
         };
-        futures_util::future::join3(self.front.listener.stop(), x509, broker.stop()).await;
+        let zaqar = async {
+            if let Some((_, listener)) = self.front.zaqar {
+                listener.stop().await;
+            }
+        };
+        futures_util::future::join4(self.front.listener.stop(), x509, zaqar, broker.stop()).await;
         self.foundation.close().await?;
         if let Some(listener) = self.ops_listener {
             listener.stop().await;

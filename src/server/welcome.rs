@@ -29,8 +29,12 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
         text.push('\n');
     };
     for (name, url) in facts.addresses.urls() {
-        let what = if name == "ops" { "metrics, health" } else { "AMS API" };
-        put(format_args!("  {what:<16}  {url}{}", if name == "ops" { "/metrics" } else { "/v1" }));
+        let (what, path) = match name {
+            "ops" => ("metrics, health", "/metrics"),
+            "zaqar" => ("Zaqar API", "/v2/"),
+            _ => ("AMS API", "/v1"),
+        };
+        put(format_args!("  {what:<16}  {url}{path}"));
     }
     put(format_args!("  {:<16}  {}", "data", facts.config.store.url));
     if let Some(path) = facts.config.token_file() {
@@ -45,7 +49,7 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
         put(format_args!("The token first (or look at it with `{} token show admin`):\n", command(facts)));
         put(format_args!("  export ANGELIA_TOKEN=$({} token show admin)\n", command(facts)));
     }
-    if let Some((_, url)) = facts.addresses.urls().find(|(name, _)| *name != "ops") {
+    if let Some((_, url)) = facts.addresses.urls().find(|(name, _)| !matches!(*name, "ops" | "zaqar")) {
         let trust = match facts.trust {
             Some(file) if url.starts_with("https") => format!(" --cacert {}", quoted(&absolute(file))),
             None if url.starts_with("https") => " -k".to_owned(),
@@ -111,7 +115,7 @@ fn command(facts: &Facts<'_>) -> String {
     let mut words = vec![program()];
     words.extend(std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())));
     let free = [&facts.config.listen.ams, &facts.config.listen.ams_tls].into_iter().any(|text| text.ends_with(":0"));
-    if let (true, Some((_, url))) = (free, facts.addresses.urls().find(|(name, _)| *name != "ops")) {
+    if let (true, Some((_, url))) = (free, facts.addresses.urls().find(|(name, _)| !matches!(*name, "ops" | "zaqar"))) {
         words.push(format!("--url {url}"));
     }
     words.join(" ")
@@ -138,7 +142,7 @@ mod tests {
 
     fn facts_of(config: &Config, admin: Option<&Token>) -> String {
         let at = |port| Some(std::net::SocketAddr::from(([127, 0, 0, 1], port)));
-        let addresses = Addresses { ams: at(8080), ams_tls: at(8443), ams_x509: None, ops: at(8081) };
+        let addresses = Addresses { ams: at(8080), ams_tls: at(8443), ams_x509: None, zaqar: None, ops: at(8081) };
         text(&Facts { config, addresses, trust: Some(Path::new("/x/cert.pem")), admin, at: Offset(7) })
     }
 

@@ -69,7 +69,7 @@ impl Python {
 
     fn works(&self) -> bool {
         self.command()
-            .args(["-c", "import argo_ams_library, requests"])
+            .args(["-c", "import argo_ams_library, requests, zaqarclient"])
             .output()
             .is_ok_and(|done| done.status.success())
     }

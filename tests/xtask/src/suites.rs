@@ -33,6 +33,8 @@ const SUITES: &[&str] = &[
     "x509",
     "checklist",
     "bad_input",
+    "zaqar_client",
+    "zaqar_wire",
     "tools",
     "harness",
 ];

@@ -1,0 +1,79 @@
+//! The settings of the Zaqar dialect.
+
+use super::{Secret, names};
+use serde::Deserialize;
+
+/// `[zaqar]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Zaqar {
+    /// `noauth`.
+    pub auth_strategy: String,
+    /// Whether there need be no authentication off loopback either.
+    pub noauth_anywhere: bool,
+    /// Whether roles are believed as sent.
+    pub noauth_trust_roles: bool,
+    /// Host names with commas between them.
+    pub hosts: String,
+    /// Whether administrators' resources are there.
+    pub admin_mode: bool,
+    /// What URLs are signed with, or empty.
+    pub signed_url_secret: Secret,
+    /// Bounds.
+    pub limits: ZaqarLimits,
+}
+
+impl Zaqar {
+    /// The host names.
+    #[must_use]
+    pub fn host_names(&self) -> Vec<String> {
+        names(&self.hosts)
+    }
+}
+
+/// `[zaqar.limits]`; times in seconds, sizes in bytes. Explained in `config/default.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is explained where its default stands")]
+pub struct ZaqarLimits {
+    pub default_message_ttl: u64,
+    pub max_message_ttl: u64,
+    pub default_message_delay: u64,
+    pub max_message_delay: u64,
+    pub default_claim_ttl: u64,
+    pub max_claim_ttl: u64,
+    pub default_claim_grace: u64,
+    pub max_claim_grace: u64,
+    pub max_messages_post_size: u64,
+    pub max_queue_metadata: u64,
+    pub max_queues_per_page: u64,
+    pub max_messages_per_page: u64,
+    pub max_messages_per_claim_or_pop: u64,
+    pub min_length_client_id: u64,
+    pub max_length_client_id: u64,
+    pub client_id_uuid_safe: String,
+}
+
+impl ZaqarLimits {
+    /// The value of a numeric setting, by its last name.
+    pub(super) fn integer(&self, name: &str) -> Option<u64> {
+        Some(match name {
+            "default_message_ttl" => self.default_message_ttl,
+            "max_message_ttl" => self.max_message_ttl,
+            "default_message_delay" => self.default_message_delay,
+            "max_message_delay" => self.max_message_delay,
+            "default_claim_ttl" => self.default_claim_ttl,
+            "max_claim_ttl" => self.max_claim_ttl,
+            "default_claim_grace" => self.default_claim_grace,
+            "max_claim_grace" => self.max_claim_grace,
+            "max_messages_post_size" => self.max_messages_post_size,
+            "max_queue_metadata" => self.max_queue_metadata,
+            "max_queues_per_page" => self.max_queues_per_page,
+            "max_messages_per_page" => self.max_messages_per_page,
+            "max_messages_per_claim_or_pop" => self.max_messages_per_claim_or_pop,
+            "min_length_client_id" => self.min_length_client_id,
+            "max_length_client_id" => self.max_length_client_id,
+            _ => return None,
+        })
+    }
+}
