@@ -26,11 +26,7 @@ pub(crate) struct RouteMetrics {
 
 impl RouteMetrics {
     /// Of a dialect with routes of these names, in the order of its table.
-    pub(crate) fn new(
-        metrics: Arc<Metrics>,
-        dialect: &'static str,
-        names: impl Iterator<Item = &'static str>,
-    ) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, dialect: &'static str, names: impl Iterator<Item = &'static str>) -> Self {
         let routes = names.map(|name| (name, Handles::default())).collect();
         Self { metrics, dialect, routes, none: Handles::default() }
     }

@@ -22,7 +22,9 @@ mod tests {
     #[test]
     fn only_administrators_look_at_health_and_pools_and_change_flavors() {
         let (nobody, admin) = (Vec::new(), vec!["member".to_owned(), "Admin".to_owned()]);
-        for open in ["queues:get_all", "queues:share", "messages:delete_all", "claims:create", "ping:get", "flavors:get"] {
+        for open in
+            ["queues:get_all", "queues:share", "messages:delete_all", "claims:create", "ping:get", "flavors:get"]
+        {
             assert!(may(open, &nobody), "{open}");
         }
         for guarded in ["health:get", "pools:get_all", "pools:create", "flavors:update"] {

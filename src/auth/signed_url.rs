@@ -40,8 +40,7 @@ impl UrlKey {
             list.sort_unstable();
             list.join(",")
         };
-        let message =
-            [&sorted(&grant.paths), &sorted(&grant.methods), grant.project, grant.expires].join("\\n");
+        let message = [&sorted(&grant.paths), &sorted(&grant.methods), grant.project, grant.expires].join("\\n");
         hmac::sign(&self.0, message.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 

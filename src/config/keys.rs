@@ -211,9 +211,7 @@ mod tests {
 
     fn leaves(path: &str, value: &serde_json::Value) -> Vec<String> {
         match value.as_object() {
-            Some(table) => {
-                table.iter().flat_map(|(key, value)| leaves(&format!("{path}.{key}"), value)).collect()
-            }
+            Some(table) => table.iter().flat_map(|(key, value)| leaves(&format!("{path}.{key}"), value)).collect(),
             None => vec![path.trim_start_matches('.').to_owned()],
         }
     }

@@ -45,7 +45,9 @@ fn check_zaqar(config: &Config) -> Result<(), Invalid> {
     ] {
         let limits = &config.zaqar.limits;
         if limits.integer(least) > limits.integer(most) {
-            return Err(Invalid(format!("zaqar.limits.{least} is above zaqar.limits.{most}: lower it or raise the other")));
+            return Err(Invalid(format!(
+                "zaqar.limits.{least} is above zaqar.limits.{most}: lower it or raise the other"
+            )));
         }
     }
     Ok(())

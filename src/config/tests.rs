@@ -53,7 +53,8 @@ fn a_setting_of_an_inner_section_is_reached_from_every_layer() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("angelia.toml");
     std::fs::write(&file, "[zaqar.limits]\nmax_claim_ttl = 500\nmax_queues_per_page = 7\n").unwrap();
-    let environment = [("ANGELIA_ZAQAR__LIMITS__MAX_CLAIM_TTL", "600"), ("ANGELIA_ZAQAR__LIMITS__MAX_MESSAGE_DELAY", "5")];
+    let environment =
+        [("ANGELIA_ZAQAR__LIMITS__MAX_CLAIM_TTL", "600"), ("ANGELIA_ZAQAR__LIMITS__MAX_MESSAGE_DELAY", "5")];
     let config = Config::load(&sources(Some(&file), &environment, &["zaqar.limits.max_message_delay=6"])).unwrap();
     let limits = &config.zaqar.limits;
     assert_eq!((limits.max_claim_ttl, limits.max_queues_per_page, limits.max_message_delay), (600, 7, 6));
@@ -90,7 +91,10 @@ fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
         (&["zaqar.auth_strategy=trust"], "zaqar.auth_strategy: `trust` is none of noauth"),
         (&["listen.zaqar=0.0.0.0:8888"], "listen.zaqar is not on loopback"),
         (&["zaqar.limits.max_claim_ttl=50"], "zaqar.limits.max_claim_ttl: 50 is outside 60 to 43200"),
-        (&["zaqar.limits.max_message_ttl=60"], "zaqar.limits.default_message_ttl is above zaqar.limits.max_message_ttl"),
+        (
+            &["zaqar.limits.max_message_ttl=60"],
+            "zaqar.limits.default_message_ttl is above zaqar.limits.max_message_ttl",
+        ),
         (&["zaqar.limit.max_claim_ttl=60"], "did you mean `zaqar.limits.max_claim_ttl`?"),
         (&["listen.ams=8080"], "listen.ams: `8080` is no address"),
         (&["listen.ams=127.0.0.1:8443"], "listen.ams_tls: 127.0.0.1:8443 is already taken by listen.ams"),

@@ -109,6 +109,9 @@ mod tests {
     fn the_ready_line_leaves_out_what_is_off() {
         let at = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
         let addresses = Addresses { ams: at(1), ams_tls: None, ams_x509: None, zaqar: at(2), ops: at(3) };
-        assert_eq!(addresses.line(), "listening ams=http://127.0.0.1:1 zaqar=http://127.0.0.1:2 ops=http://127.0.0.1:3");
+        assert_eq!(
+            addresses.line(),
+            "listening ams=http://127.0.0.1:1 zaqar=http://127.0.0.1:2 ops=http://127.0.0.1:3"
+        );
     }
 }

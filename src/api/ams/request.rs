@@ -205,9 +205,7 @@ async fn body(ams: &Ams, request: &HttpRequest, payload: &mut Payload, share: &m
     read_body(request, payload, limit, time_max, share).await.map_err(|why| match why {
         Unread::TooLarge => Failure::TOO_LARGE,
         Unread::NoRoom => Failure::later("Too many large requests, try again later"),
-        Unread::Late => {
-            Failure { code: 408, message: "The request body came too slowly".into(), status: "TIMEOUT" }
-        }
+        Unread::Late => Failure { code: 408, message: "The request body came too slowly".into(), status: "TIMEOUT" },
         Unread::Broken => Failure::INVALID_BODY,
     })
 }

@@ -50,7 +50,8 @@ fn shown(call: &Call<'_>, subscription: &Subscription) -> Answer {
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (project, page) = (call.project()?, call.query.page(None)?);
     let principal = &call.principal;
-    let visible = |subscription: &Subscription| is_shown(subscription) && principal.sees_subscription(&subscription.acl);
+    let visible =
+        |subscription: &Subscription| is_shown(subscription) && principal.sees_subscription(&subscription.acl);
     let page = call.ams.broker.subscriptions(project.id, page, &visible).await?;
     Ok(render::object(Indent::Three, |json| {
         json.field("subscriptions").array(|json| {

@@ -1,12 +1,12 @@
 //! Users: list, show, find, create, update, refresh a token, delete; and how a user is shown everywhere.
 
-use super::{Ams, principal};
 use super::bodies::{MembershipBody, UserBody};
 use super::error::{Failure, Refusal};
 use super::projects::new_name;
 use super::query::next_token;
 use super::render::{self, Indent, Json};
 use super::request::{Answer, Call};
+use super::{Ams, principal};
 use crate::auth::{NewUser, Token, UserChange};
 use crate::broker::{Page, PageRequest};
 use crate::domain::acl::{RoleName, RoleTable};

@@ -128,7 +128,9 @@ fn client(options: &ZaqarOptions, headers: &HeaderMap) -> Result<ProducerId, Fai
     let id = match id {
         Some(id) => id,
         None if limits.client_id_strict => return Err(Failure::WRONG_CLIENT),
-        None if !(limits.min_length_client_id..=limits.max_length_client_id).contains(&(given.chars().count() as u64)) => {
+        None if !(limits.min_length_client_id..=limits.max_length_client_id)
+            .contains(&(given.chars().count() as u64)) =>
+        {
             return Err(Failure::WRONG_CLIENT);
         }
         None => {

@@ -27,10 +27,7 @@ impl Wish {
             let given = if body.given(key).is_some() { json::integer_member(body, key)? } else { None };
             Ok::<_, Failure>(given.unwrap_or(i64::try_from(default).unwrap_or(i64::MAX)))
         };
-        Ok(Self {
-            ttl: member("ttl", limits.default_claim_ttl)?,
-            grace: member("grace", limits.default_claim_grace)?,
-        })
+        Ok(Self { ttl: member("ttl", limits.default_claim_ttl)?, grace: member("grace", limits.default_claim_grace)? })
     }
 
     fn ttl(&self, call: &Call<'_>) -> Result<Duration, Failure> {

@@ -73,8 +73,7 @@ impl Failure {
         "406 Not Acceptable",
         "Endpoint only serves `application/json`; specify client-side media type support with the \"Accept\" header.",
     );
-    pub(crate) const NO_CLIENT: Self =
-        said(400, "Missing header value", "The \"Client-Id\" header is required.");
+    pub(crate) const NO_CLIENT: Self = said(400, "Missing header value", "The \"Client-Id\" header is required.");
     pub(crate) const WRONG_CLIENT: Self = said(400, "Wrong UUID value", "Malformed hexadecimal UUID.");
     pub(crate) const NO_PROJECT: Self = said(400, "Project-Id Missing", "The header X-PROJECT-ID was missing");
     pub(crate) const EMPTY_PROJECT: Self = said(
@@ -82,11 +81,8 @@ impl Failure {
         "Empty project header not allowed",
         "X-PROJECT-ID cannot be an empty string. Specify the right header X-PROJECT-ID and retry.",
     );
-    pub(crate) const WRONG_QUEUE: Self = said(
-        400,
-        "Invalid queue identification",
-        "The format of the submitted queue name or project id is not valid.",
-    );
+    pub(crate) const WRONG_QUEUE: Self =
+        said(400, "Invalid queue identification", "The format of the submitted queue name or project id is not valid.");
     pub(crate) const WRONG_PATCH: Self = said(
         415,
         "415 Unsupported Media Type",
@@ -97,11 +93,8 @@ impl Failure {
     pub(crate) const BIG_INTEGER: Self = said(400, BODY, "JSON contains integer that is too large.");
     pub(crate) const WRONG_DOCUMENT: Self = said(400, BODY, "Document type not supported.");
     pub(crate) const LATE_BODY: Self = said(408, BODY, "The request body came too slowly.");
-    pub(crate) const CLAIMED: Self = said(
-        403,
-        "Unable to delete",
-        "This message is claimed; it cannot be deleted without a valid claim ID.",
-    );
+    pub(crate) const CLAIMED: Self =
+        said(403, "Unable to delete", "This message is claimed; it cannot be deleted without a valid claim ID.");
     pub(crate) const NO_SUCH_CLAIM: Self =
         said(400, "Unable to delete", "The specified claim does not exist or has expired.");
     pub(crate) const NOT_CLAIMED: Self =

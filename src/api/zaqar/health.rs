@@ -36,7 +36,9 @@ pub(crate) async fn health(call: &Call<'_>) -> Answer {
     }
     let steps: Vec<_> = trial.steps.iter().map(Step::shown).collect();
     if steps.is_empty() {
-        return Err(whole.err().map_or_else(|| Refusal::from(Failure::later("Health status could not be read.")), Refusal::from));
+        return Err(whole
+            .err()
+            .map_or_else(|| Refusal::from(Failure::later("Health status could not be read.")), Refusal::from));
     }
     let reachable = call.zaqar.broker.is_usable();
     let body = format!("{{\"storage_reachable\": {reachable}, \"operation_status\": {{{}}}}}", steps.join(", "));

@@ -28,12 +28,7 @@ const ROWS: &[Row] = &[
     ),
     ("post_messages", "/messages", &["queue_name"], &["POST"]),
     ("messages_delete", "/messages{?ids,pop}", &["queue_name", "ids", "pop"], &["DELETE"]),
-    (
-        "message_delete",
-        "/messages/{message_id}{?claim}",
-        &["queue_name", "message_id", "claim:claim_id"],
-        &["DELETE"],
-    ),
+    ("message_delete", "/messages/{message_id}{?claim}", &["queue_name", "message_id", "claim:claim_id"], &["DELETE"]),
     ("message_get", "/messages/{message_id}", &["queue_name", "message_id"], &["GET"]),
     ("claim", "/claims/{claim_id}", &["queue_name", "claim_id"], &["GET"]),
     ("post_claim", "/claims{?limit}", &["queue_name", "limit:claim_limit"], &["POST"]),
@@ -49,10 +44,10 @@ pub(crate) fn versions() -> HttpResponse {
 
 /// `GET /v2/`.
 pub(crate) fn home(admin_mode: bool) -> HttpResponse {
-    let mut resources: Map<String, Value> =
-        ROWS.iter().map(|row| (format!("rel/{}", row.0), resource(row))).collect();
+    let mut resources: Map<String, Value> = ROWS.iter().map(|row| (format!("rel/{}", row.0), resource(row))).collect();
     if admin_mode {
-        let health = json!({ "href": "/v2/health", "hints": { "allow": ["GET"], "formats": { "application/json": {} } } });
+        let health =
+            json!({ "href": "/v2/health", "hints": { "allow": ["GET"], "formats": { "application/json": {} } } });
         resources.insert("rel/health".to_owned(), health);
     }
     HttpResponse::Ok()

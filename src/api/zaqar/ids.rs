@@ -85,7 +85,13 @@ mod tests {
             assert_eq!((offset(&other, &id), offset(&again, &id)), (None, None));
         }
         let id = message_id(&one, Offset(5));
-        for forged in [id.to_uppercase().replace('0', "A"), id.replacen('5', "6", 1), format!("{id}0"), String::new(), "é".repeat(16)] {
+        for forged in [
+            id.to_uppercase().replace('0', "A"),
+            id.replacen('5', "6", 1),
+            format!("{id}0"),
+            String::new(),
+            "é".repeat(16),
+        ] {
             assert_eq!(offset(&one, &forged), None, "{forged}");
         }
     }

@@ -46,7 +46,8 @@ fn look_over(body: &[u8]) -> Result<bool, Failure> {
         rest = match byte {
             b'"' => after_string(after),
             b'-' | b'0'..=b'9' => {
-                let length = rest.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+                let length =
+                    rest.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
                 let (number, after) = rest.split_at_checked(length.count()).unwrap_or_default();
                 fits &= number.len() <= DIGITS_SAFE || is_64_bits(number);
                 after
@@ -298,11 +299,16 @@ pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
 /// Whether Python takes a value for false.
 pub(crate) fn is_falsy(value: &RawValue) -> bool {
     let text: &str = value.get();
-    let empty = |open, close| text.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close)).is_some_and(|rest| rest.trim().is_empty());
+    let empty = |open, close| {
+        text.strip_prefix(open)
+            .and_then(|rest: &str| rest.strip_suffix(close))
+            .is_some_and(|rest| rest.trim().is_empty())
+    };
     matches!(text, "null" | "false" | "\"\"")
         || empty('[', ']')
         || empty('{', '}')
-        || (text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && text.parse::<f64>().is_ok_and(|number| number == 0.0))
+        || (text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+            && text.parse::<f64>().is_ok_and(|number| number == 0.0))
 }
 
 /// A body of a request for messages: what its member `messages` holds.
@@ -345,7 +351,8 @@ mod tests {
     fn what_no_client_could_read_is_refused() {
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(refused(&nested(DEPTH_MAX - 1)), None);
-        for unparsed in [&nested(DEPTH_MAX), "", " ", "{", "\"x\"", "1", "{\"a\":NaN}", "{\"a\":1}}", "{\"a\":\"\\\"}"] {
+        for unparsed in [&nested(DEPTH_MAX), "", " ", "{", "\"x\"", "1", "{\"a\":NaN}", "{\"a\":1}}", "{\"a\":\"\\\"}"]
+        {
             assert_eq!(refused(unparsed), Some(Failure::UNPARSED), "{unparsed}");
         }
         assert_eq!(refused("[]"), Some(Failure::WRONG_DOCUMENT));
@@ -356,7 +363,14 @@ mod tests {
         for big in ["9223372036854775808", "-9223372036854775809", "[{\"b\":99999999999999999999}]"] {
             assert_eq!(refused(&format!("{{\"a\":{big}}}")), Some(Failure::BIG_INTEGER), "{big}");
         }
-        for fine in ["9223372036854775807", "-9223372036854775808", "\"99999999999999999999\"", "99999999999999999999.5", "1e30", "\"\\\"99999999999999999999\""] {
+        for fine in [
+            "9223372036854775807",
+            "-9223372036854775808",
+            "\"99999999999999999999\"",
+            "99999999999999999999.5",
+            "1e30",
+            "\"\\\"99999999999999999999\"",
+        ] {
             assert_eq!(refused(&format!("{{\"a\":{fine}}}")), None, "{fine}");
         }
     }
@@ -373,8 +387,11 @@ mod tests {
 
     #[test]
     fn falsy_is_what_python_says() {
-        let read = object(br#"{"n":null,"f":false,"z":0,"d":0.0,"m":-0,"s":"","a":[ ],"o":{},"t":true,"one":1,"x":"0","l":[0]}"#);
-        let falsy: Vec<_> = read.unwrap().members().filter(|(_, value)| is_falsy(value)).map(|(key, _)| key.to_owned()).collect();
+        let read = object(
+            br#"{"n":null,"f":false,"z":0,"d":0.0,"m":-0,"s":"","a":[ ],"o":{},"t":true,"one":1,"x":"0","l":[0]}"#,
+        );
+        let falsy: Vec<_> =
+            read.unwrap().members().filter(|(_, value)| is_falsy(value)).map(|(key, _)| key.to_owned()).collect();
         assert_eq!(falsy, ["n", "f", "z", "d", "m", "s", "a", "o"]);
     }
 }

@@ -3,12 +3,12 @@
 use super::document::View;
 use super::error::{Failure, Refusal};
 use super::ids;
+use super::json;
 use super::metadata::Posting;
 use super::projects::missing_is_none;
 use super::query::{limit, link};
 use super::queues::links;
 use super::request::{Answer, Call, Success};
-use super::json;
 use crate::broker::queue::{BrowseRequest, Deletion, Queue, QueueMessage};
 use crate::domain::subscription::GroupId;
 use crate::domain::{Name, Offset, Timestamp};
@@ -99,8 +99,10 @@ async fn by_ids(call: &Call<'_>, ids: &[&str]) -> Answer {
     }
     let listed: Vec<_> = ids.iter().map(|id| format!("'{}'", id.replace('\\', "\\\\").replace('\'', "\\'"))).collect();
     let (listed, queue, project) = (listed.join(", "), call.queue_name()?, &call.caller.project);
-    Err(Failure::not_found(format!("No messages with IDs: [{listed}] found in the queue {queue} for project {project}."))
-        .into())
+    Err(Failure::not_found(format!(
+        "No messages with IDs: [{listed}] found in the queue {queue} for project {project}."
+    ))
+    .into())
 }
 
 /// The path's message.

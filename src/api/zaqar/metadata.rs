@@ -123,7 +123,9 @@ fn check_retry_policy(metadata: &Object<'_>) -> Result<(), String> {
     let Some(value) = metadata.given(RETRY) else { return Ok(()) };
     let policy: Object<'_> =
         serde_json::from_str(value.get()).map_err(|_| "retry_policy must be a dict.".to_owned())?;
-    for key in ["retries_with_no_delay", "minimum_delay_retries", "minimum_delay", "maximum_delay", "maximum_delay_retries"] {
+    for key in
+        ["retries_with_no_delay", "minimum_delay_retries", "minimum_delay", "maximum_delay", "maximum_delay_retries"]
+    {
         if policy.given(key).is_some_and(|value| json::integer(value).is_none()) {
             return Err(format!("Retry policy: {key} must be a integer."));
         }

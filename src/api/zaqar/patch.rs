@@ -39,7 +39,9 @@ fn change<'a>(operation: &Shape<Object<'a>, serde::de::IgnoredAny>) -> Result<Ch
         return Err(Failure::body("Operations must be JSON objects."));
     };
     let op = operation.get("op").ok_or_else(|| {
-        Failure::body("Unable to find `op` in JSON Schema change. It must be one of the following: add, remove, replace.")
+        Failure::body(
+            "Unable to find `op` in JSON Schema change. It must be one of the following: add, remove, replace.",
+        )
     })?;
     let op = json::text(op).unwrap_or_else(|| op.get().into());
     if !["add", "remove", "replace"].contains(&op.as_ref()) {
@@ -51,9 +53,7 @@ fn change<'a>(operation: &Shape<Object<'a>, serde::de::IgnoredAny>) -> Result<Ch
     let segments = segments(&json::text(path).unwrap_or_else(|| path.get().into()))?;
     let [root, key] = segments.as_slice() else {
         let joined = segments.join("/");
-        return Err(Failure::body(format!(
-            "Invalid JSON pointer for this resource: '/{joined}, e.g /metadata/key'"
-        )));
+        return Err(Failure::body(format!("Invalid JSON pointer for this resource: '/{joined}, e.g /metadata/key'")));
     };
     let what = if op == "remove" {
         What::Remove

@@ -81,7 +81,9 @@ impl Zaqar {
 /// What is not there, or went away meanwhile, is none.
 pub(crate) fn missing_is_none<T>(found: Result<T>) -> Result<Option<T>> {
     match found {
-        Err(Error::NotFound(Resource::Project | Resource::Topic | Resource::Subscription) | Error::TopicGone) => Ok(None),
+        Err(Error::NotFound(Resource::Project | Resource::Topic | Resource::Subscription) | Error::TopicGone) => {
+            Ok(None)
+        }
         found => found.map(Some),
     }
 }

@@ -122,7 +122,13 @@ mod tests {
 
     #[test]
     fn what_is_no_integer_or_truth_value_is_refused() {
-        for (text, read) in [("1", Some(1)), ("-1", Some(-1)), ("+3", Some(3)), (" 4 ", Some(4)), ("99999999999999999999", Some(i64::MAX))] {
+        for (text, read) in [
+            ("1", Some(1)),
+            ("-1", Some(-1)),
+            ("+3", Some(3)),
+            (" 4 ", Some(4)),
+            ("99999999999999999999", Some(i64::MAX)),
+        ] {
             assert_eq!(integer(text), read);
         }
         for wrong in ["", " ", "a", "1.0", "--1", "0x1"] {

@@ -198,14 +198,13 @@ pub(crate) async fn delete(call: &Call<'_>) -> Answer {
     Ok(Success::nothing())
 }
 
-/// Deletes the messages that nobody has claimed (quirk 13).
+/// Deletes all messages, claimed ones too, and ends their claims (quirk 13).
 pub(crate) async fn purge(call: &Call<'_>) -> Answer {
     let mut messages = true;
     if let Some(body) = call.body.optional()? {
         let given = json::object(body)?;
         let missing = || Failure::request("Post body must contain key \"resource_types\".");
-        let wrong =
-            || Failure::request("Resource types must be a sub set of {'messages', 'subscriptions'}.");
+        let wrong = || Failure::request("Resource types must be a sub set of {'messages', 'subscriptions'}.");
         let types = given.get("resource_types").ok_or_else(missing)?;
         let types: Vec<String> = serde_json::from_str(types.get()).map_err(|_| wrong())?;
         if types.iter().any(|kind| !matches!(kind.as_str(), "messages" | "subscriptions")) {

@@ -9,7 +9,9 @@ use crate::api::{Large, SMALL, Unread, discard, hang_up, read_body};
 use crate::auth::policy;
 use crate::domain::Name;
 use crate::telemetry::logging::redact;
-use actix_web::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING};
+use actix_web::http::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING,
+};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -99,7 +101,11 @@ impl Body {
 
     /// A body that may be empty or missing, which is none.
     pub(crate) fn optional(&self) -> Result<Option<&[u8]>, Failure> {
-        if self.announced { self.required().map(|bytes| Some(bytes).filter(|bytes| !bytes.is_empty())) } else { Ok(None) }
+        if self.announced {
+            self.required().map(|bytes| Some(bytes).filter(|bytes| !bytes.is_empty()))
+        } else {
+            Ok(None)
+        }
     }
 }
 
@@ -231,8 +237,7 @@ async fn serve(
         return Err(Failure::FORBIDDEN.into());
     }
     let mut share = zaqar.bodies.share();
-    let announced =
-        request.headers().contains_key(CONTENT_LENGTH) || request.headers().contains_key(TRANSFER_ENCODING);
+    let announced = request.headers().contains_key(CONTENT_LENGTH) || request.headers().contains_key(TRANSFER_ENCODING);
     let mut body = Body { bytes: Bytes::new(), announced, oversize: false };
     // GET and DELETE may come with a body that means nothing.
     if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {

@@ -197,8 +197,21 @@ mod tests {
         assert_eq!(found("/v2/queues/"), Some(("/v2/queues/{queue}", queue(""), String::new())));
         assert_eq!(found("/v2/queues/a%20b"), Some(("/v2/queues/{queue}", queue("a b"), String::new())));
         assert_eq!(found("/v2/queues/a%FF"), Some(("/v2/queues/{queue}", queue(""), String::new())));
-        assert_eq!(found("/v2/queues/q/claims/1"), Some(("/v2/queues/{queue}/claims/{id}", queue("q"), "1".to_owned())));
-        for nothing in ["", "/v2", "/v2/queues/q/", "/v1", "/v2/queues/q/nothing", "/v2/topics", "/v2/pools", "/V2/ping", "//v2/ping"] {
+        assert_eq!(
+            found("/v2/queues/q/claims/1"),
+            Some(("/v2/queues/{queue}/claims/{id}", queue("q"), "1".to_owned()))
+        );
+        for nothing in [
+            "",
+            "/v2",
+            "/v2/queues/q/",
+            "/v1",
+            "/v2/queues/q/nothing",
+            "/v2/topics",
+            "/v2/pools",
+            "/V2/ping",
+            "//v2/ping",
+        ] {
             assert_eq!(found(nothing), None, "{nothing}");
         }
     }

@@ -27,7 +27,10 @@ pub(crate) fn share(call: &Call<'_>) -> Answer {
     }
     let mut methods = list(&body, "methods")?.unwrap_or_else(|| vec!["GET".to_owned()]);
     let expires = times::write(expires(call, &body)?);
-    paths = paths.iter().map(|path| format!("/v2/queues/{}/{path}", call.queue.as_ref().map_or("", |name| name.as_str()))).collect();
+    paths = paths
+        .iter()
+        .map(|path| format!("/v2/queues/{}/{path}", call.queue.as_ref().map_or("", |name| name.as_str())))
+        .collect();
     paths.sort_unstable();
     methods.sort_unstable();
     let grant = Grant {

@@ -142,7 +142,7 @@ impl Broker {
         why.await
     }
 
-    /// Acknowledges everything that nobody holds.
+    /// Acknowledges everything that is there, claimed or not, and ends all claims.
     pub async fn purge_queue(&self, queue: &Queue) -> Result<()> {
         self.purge(&queue.work).await
     }

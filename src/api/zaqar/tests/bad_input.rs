@@ -47,26 +47,74 @@ fn rows() -> Vec<Row> {
         ("GET", "?limit=0", "", 400, "Limit must be at least 1 and no greater than 20."),
         ("GET", "?limit=21", "", 400, "Limit must be at least 1 and no greater than 20."),
         ("GET", "?limit=x", "", 400, "The \"limit\" parameter is invalid. The value must be an integer."),
-        ("GET", "?detailed=None", "", 400, "The \"detailed\" parameter is invalid. The value of the parameter must be \"true\" or \"false\"."),
+        (
+            "GET",
+            "?detailed=None",
+            "",
+            400,
+            "The \"detailed\" parameter is invalid. The value of the parameter must be \"true\" or \"false\".",
+        ),
         ("GET", "/q/messages?limit=-1", "", 400, PAGE),
         ("GET", "/none/messages?limit=21", "", 400, PAGE),
-        ("GET", "/q/messages?echo=None", "", 400, "The \"echo\" parameter is invalid. The value of the parameter must be \"true\" or \"false\"."),
+        (
+            "GET",
+            "/q/messages?echo=None",
+            "",
+            400,
+            "The \"echo\" parameter is invalid. The value of the parameter must be \"true\" or \"false\".",
+        ),
         ("GET", "/q/messages?ids=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21", "", 400, PAGE),
         ("GET", "/q/messages?ids=-1", "", 404, "No messages with IDs: ['-1'] found in the queue q for project proj1."),
         ("GET", "/none/messages/1", "", 404, "Queue none does not exist for project proj1"),
-        ("DELETE", "/q/messages", "", 400, "The request should have either \"ids\" or \"pop\" parameter in the request, to be able to delete."),
-        ("DELETE", "/q/messages?ids=1&pop=1", "", 400, "pop and id params cannot be present together in the delete request."),
+        (
+            "DELETE",
+            "/q/messages",
+            "",
+            400,
+            "The request should have either \"ids\" or \"pop\" parameter in the request, to be able to delete.",
+        ),
+        (
+            "DELETE",
+            "/q/messages?ids=1&pop=1",
+            "",
+            400,
+            "pop and id params cannot be present together in the delete request.",
+        ),
         ("DELETE", "/q/messages?pop=0", "", 400, "Pop value must be at least 1 and may not be greater than 20."),
-        ("DELETE", "/q/messages?pop=1000000000", "", 400, "Pop value must be at least 1 and may not be greater than 20."),
+        (
+            "DELETE",
+            "/q/messages?pop=1000000000",
+            "",
+            400,
+            "Pop value must be at least 1 and may not be greater than 20.",
+        ),
         ("DELETE", "/q/messages?pop=%20", "", 400, "The \"pop\" parameter is invalid. The value must be an integer."),
-        ("DELETE", "/q/messages?ids=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21", "", 400, "ids parameter should have at least 1 and not greater than 20 values."),
+        (
+            "DELETE",
+            "/q/messages?ids=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21",
+            "",
+            400,
+            "ids parameter should have at least 1 and not greater than 20 values.",
+        ),
         ("POST", "/q/messages", "", 400, "Request body can not be empty"),
         ("POST", "/q/claims?limit=0", "", 400, PAGE),
         ("POST", "/q/claims?limit=x", "{", 400, "The \"limit\" parameter is invalid. The value must be an integer."),
         ("GET", "/q/claims/1", "", 404, NO_CLAIM),
         ("POST", "/q/purge", "{}", 400, "Post body must contain key \"resource_types\"."),
-        ("POST", "/q/purge", r#"{"resource_types": ["x"]}"#, 400, "Resource types must be a sub set of {'messages', 'subscriptions'}."),
-        ("POST", "/q/purge", r#"{"resource_types": 5}"#, 400, "Resource types must be a sub set of {'messages', 'subscriptions'}."),
+        (
+            "POST",
+            "/q/purge",
+            r#"{"resource_types": ["x"]}"#,
+            400,
+            "Resource types must be a sub set of {'messages', 'subscriptions'}.",
+        ),
+        (
+            "POST",
+            "/q/purge",
+            r#"{"resource_types": 5}"#,
+            400,
+            "Resource types must be a sub set of {'messages', 'subscriptions'}.",
+        ),
     ];
     rows.extend(posts().map(|(body, said)| ("POST", "/q/messages", body, 400, said)));
     rows.extend(claims());
@@ -97,8 +145,14 @@ fn posts() -> impl Iterator<Item = (&'static str, &'static str)> {
         (r#"{"messages": [{"body": 1, "ttl": 59}]}"#, MESSAGE_TTL),
         (r#"{"messages": [{"body": 1, "ttl": true}]}"#, MESSAGE_TTL),
         (r#"{"messages": [{"body": 1}, {"body": 1, "ttl": 1209601}]}"#, MESSAGE_TTL),
-        (r#"{"messages": [{"body": 1, "delay": 901}]}"#, "The Delay TTL for a message may not exceed 900 seconds,and must be at least 0 seconds long."),
-        (r#"{"messages": [{"body": 1, "delay": -1}]}"#, "The Delay TTL for a message may not exceed 900 seconds,and must be at least 0 seconds long."),
+        (
+            r#"{"messages": [{"body": 1, "delay": 901}]}"#,
+            "The Delay TTL for a message may not exceed 900 seconds,and must be at least 0 seconds long.",
+        ),
+        (
+            r#"{"messages": [{"body": 1, "delay": -1}]}"#,
+            "The Delay TTL for a message may not exceed 900 seconds,and must be at least 0 seconds long.",
+        ),
     ]
     .into_iter()
 }
@@ -111,7 +165,10 @@ fn claims() -> impl Iterator<Item = Row> {
         (r#"{"grace": 60.5}"#, "The value of the \"grace\" field must be a int."),
         (r#"{"ttl": 59}"#, CLAIM_TTL),
         (r#"{"ttl": 43201}"#, CLAIM_TTL),
-        (r#"{"grace": 59}"#, "The grace for a claim may not exceed 43200 seconds, and must be at least 60 seconds long."),
+        (
+            r#"{"grace": 59}"#,
+            "The grace for a claim may not exceed 43200 seconds, and must be at least 60 seconds long.",
+        ),
     ];
     let renew = [
         ("", 400, "Request body can not be empty"),
@@ -129,10 +186,19 @@ fn metadata() -> impl Iterator<Item = (&'static str, &'static str)> {
         ("123", UNPARSED),
         ("[]", WRONG_DOCUMENT),
         (r#"{"_max_messages_post_size": "x"}"#, "_max_messages_post_size must be integer."),
-        (r#"{"_max_messages_post_size": 262145}"#, "_max_messages_post_size can not exceed 262144,  and must be at least greater than 0."),
-        (r#"{"_max_messages_post_size": -1}"#, "_max_messages_post_size can not exceed 262144,  and must be at least greater than 0."),
+        (
+            r#"{"_max_messages_post_size": 262145}"#,
+            "_max_messages_post_size can not exceed 262144,  and must be at least greater than 0.",
+        ),
+        (
+            r#"{"_max_messages_post_size": -1}"#,
+            "_max_messages_post_size can not exceed 262144,  and must be at least greater than 0.",
+        ),
         (r#"{"_default_message_ttl": ""}"#, "_default_message_ttl must be integer."),
-        (r#"{"_default_message_delay": 901}"#, "The TTL can not exceed 900 seconds, and must be at least 0 seconds long."),
+        (
+            r#"{"_default_message_delay": 901}"#,
+            "The TTL can not exceed 900 seconds, and must be at least 0 seconds long.",
+        ),
         (r#"{"_dead_letter_queue_messages_ttl": 59}"#, MESSAGE_TTL),
         (r#"{"_dead_letter_queue": 5}"#, "_dead_letter_queue must be string."),
         (r#"{"_max_claim_count": 1.5}"#, "_max_claim_count must be integer."),
@@ -142,7 +208,10 @@ fn metadata() -> impl Iterator<Item = (&'static str, &'static str)> {
         (r#"{"_retry_policy": {"minimum_delay": "5"}}"#, "Retry policy: minimum_delay must be a integer."),
         (r#"{"_retry_policy": {"retry_backoff_function": 5}}"#, "retry_backoff_function must be a string."),
         (r#"{"_retry_policy": {"retry_backoff_function": "x"}}"#, "invalid retry_backoff_function."),
-        (r#"{"_retry_policy": {"ignore_subscription_override": 1}}"#, "ignore_subscription_override must be a boolean."),
+        (
+            r#"{"_retry_policy": {"ignore_subscription_override": 1}}"#,
+            "ignore_subscription_override must be a boolean.",
+        ),
         (r#"{"_retry_policy": {"minimum_delay": 30}}"#, "minimum_delay must less than maximum_delay."),
         (r#"{"_retry_policy": {"minimum_delay": 21}}"#, "invalid minimum_delay and maximum_delay."),
     ]
@@ -164,7 +233,10 @@ fn patches() -> impl Iterator<Item = (&'static str, &'static str)> {
         (r#"[{"op": "add", "path": 5}]"#, "Pointer `5` does not start with \"/\"."),
         (r#"[{"op": "add", "path": "/a//b"}]"#, "Pointer `/a//b` contains adjacent \"/\"."),
         (r#"[{"op": "add", "path": "/a/"}]"#, "Pointer `/a/` end with \"/\"."),
-        (r#"[{"op": "add", "path": "/a/~2"}]"#, "Pointer `/a/~2` contains \"~\" not part of a recognized escape sequence."),
+        (
+            r#"[{"op": "add", "path": "/a/~2"}]"#,
+            "Pointer `/a/~2` contains \"~\" not part of a recognized escape sequence.",
+        ),
         (r#"[{"op": "add", "path": "/a"}]"#, "Invalid JSON pointer for this resource: '/a, e.g /metadata/key'"),
         (r#"[{"op": "add", "path": "/metadata/a"}]"#, "Operation \"add\" requires a member named \"value\"."),
         (r#"[{"op": "add", "path": "/x/a", "value": 1}]"#, "The root of path must be metadata, e.g /metadata/key."),

@@ -98,6 +98,9 @@ async fn a_policy_set_later_counts_and_one_that_points_at_itself_does_not() {
     world.patch("/v2/queues/q", r#"[{"op":"add","path":"/metadata/_max_claim_count","value":0},{"op":"add","path":"/metadata/_dead_letter_queue","value":"q"}]"#).await.with(200);
     let (path, _) = world.claim("").await;
     world.call("DELETE", &path, "").await;
-    world.patch("/v2/queues/q", r#"[{"op":"replace","path":"/metadata/_dead_letter_queue","value":"dead"}]"#).await.with(200);
+    world
+        .patch("/v2/queues/q", r#"[{"op":"replace","path":"/metadata/_dead_letter_queue","value":"dead"}]"#)
+        .await
+        .with(200);
     assert_eq!(world.call("POST", "/v2/queues/q/claims", "").await.status, 204, "moved at the first claim");
 }

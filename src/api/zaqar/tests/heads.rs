@@ -59,7 +59,10 @@ async fn the_head_is_checked_in_the_contracts_order() {
     let form = [FULL[0], FULL[1], ("Content-Type", "application/x-www-form-urlencoded")];
     assert_eq!(world.send("PUT", q, &form, "a=b").await.with(400)["title"], "Invalid Content-Type");
     assert_eq!(world.send("PUT", q, &form, "").await.status, 201);
-    world.send("GET", q, &[FULL[0], ("X-Project-ID", &"ü".repeat(257))], "").await.says(400, "The format of the submitted queue name or project id is not valid.");
+    world
+        .send("GET", q, &[FULL[0], ("X-Project-ID", &"ü".repeat(257))], "")
+        .await
+        .says(400, "The format of the submitted queue name or project id is not valid.");
     assert_eq!(world.send("GET", "/v2/queues", &[FULL[0], ("X-Project-ID", &"x".repeat(300))], "").await.status, 200);
 }
 

@@ -10,13 +10,29 @@ const MESSAGES: &str = "/v2/queues/q/messages";
 #[actix_web::test]
 async fn bodies_come_back_to_the_byte_and_documents_hold_nothing_else() {
     let world = World::new().await;
-    let bodies = [r#"{"z": 1,  "a":[1.50, 1e400]}"#, "null", "\"\\u00e9 ü \\ud800\"", "[ ]", "-0", "9223372036854775807"];
-    let posted = world.call("POST", MESSAGES, &format!(r#"{{"messages": [{}]}}"#, bodies.map(|body| format!("{{\"body\": {body}, \"x\": 1}}")).join(", "))).await;
+    let bodies =
+        [r#"{"z": 1,  "a":[1.50, 1e400]}"#, "null", "\"\\u00e9 ü \\ud800\"", "[ ]", "-0", "9223372036854775807"];
+    let posted = world
+        .call(
+            "POST",
+            MESSAGES,
+            &format!(
+                r#"{{"messages": [{}]}}"#,
+                bodies.map(|body| format!("{{\"body\": {body}, \"x\": 1}}")).join(", ")
+            ),
+        )
+        .await;
     assert_eq!(posted.status, 201, "{}", posted.body);
     let location = posted.header("location").to_owned();
     let ids: Vec<_> = location.strip_prefix("/v2/queues/q/messages?ids=").unwrap().split(',').collect();
     let page = world.get(&location).await;
-    let documents: Vec<_> = ids.iter().zip(bodies).map(|(id, body)| format!(r#"{{"id": "{id}", "href": "/v2/queues/q/messages/{id}", "ttl": 3600, "age": 0, "body": {body}}}"#)).collect();
+    let documents: Vec<_> = ids
+        .iter()
+        .zip(bodies)
+        .map(|(id, body)| {
+            format!(r#"{{"id": "{id}", "href": "/v2/queues/q/messages/{id}", "ttl": 3600, "age": 0, "body": {body}}}"#)
+        })
+        .collect();
     assert_eq!(page.body, format!(r#"{{"messages": [{}]}}"#, documents.join(", ")));
     assert_eq!(world.get(&format!("{MESSAGES}/{}", ids[1])).await.body, documents[1]);
     let hrefs: Vec<_> = ids.iter().map(|id| format!("{MESSAGES}/{id}")).collect();
@@ -39,7 +55,11 @@ async fn a_list_is_followed_by_its_links_to_an_end_that_stays_usable() {
     world.post(&["4"]).await;
     assert_eq!(world.bodies(&end).await, [json!(4)]);
     for unknown in ["1", "zzz", &ids[0].replace('0', "f")] {
-        assert_eq!(world.bodies(&format!("{MESSAGES}?echo=true&marker={unknown}")).await, [Value::Null; 0], "{unknown}");
+        assert_eq!(
+            world.bodies(&format!("{MESSAGES}?echo=true&marker={unknown}")).await,
+            [Value::Null; 0],
+            "{unknown}"
+        );
     }
 }
 
@@ -49,8 +69,13 @@ async fn who_sees_what() {
     world.call("PUT", "/v2/queues/q", r#"{"_default_message_delay": 100}"#).await;
     let post = async |client: &str, body: &str| world.as_client(client, "POST", MESSAGES, body).await.with(201);
     post(CLIENT, r#"{"messages": [{"body": "own", "delay": 0, "ttl": 600}]}"#).await;
-    post(OTHER_CLIENT, r#"{"messages": [{"body": "short", "delay": 0, "ttl": 60}, {"body": "claimed", "delay": 0, "ttl": 600}]}"#).await;
-    post(OTHER_CLIENT, r#"{"messages": [{"body": "delayed", "ttl": 600}, {"body": "free", "delay": 0, "ttl": 600}]}"#).await;
+    post(
+        OTHER_CLIENT,
+        r#"{"messages": [{"body": "short", "delay": 0, "ttl": 60}, {"body": "claimed", "delay": 0, "ttl": 600}]}"#,
+    )
+    .await;
+    post(OTHER_CLIENT, r#"{"messages": [{"body": "delayed", "ttl": 600}, {"body": "free", "delay": 0, "ttl": 600}]}"#)
+        .await;
     world.claim(r#"{"ttl": 600}"#).await;
     let own = world.get(&format!("{MESSAGES}?echo=true&include_claimed=true")).await.with(200);
     let last = own["messages"].as_array().unwrap().len();
@@ -62,7 +87,11 @@ async fn who_sees_what() {
         ("echo=true&include_claimed=true", &["own", "short", "claimed", "free"]),
         ("include_claimed=1&include_delayed=yes", &["short", "claimed", "delayed", "free"]),
     ] {
-        assert_eq!(world.bodies(&format!("{MESSAGES}?{query}")).await, seen.iter().map(|body| json!(body)).collect::<Vec<_>>(), "{query}");
+        assert_eq!(
+            world.bodies(&format!("{MESSAGES}?{query}")).await,
+            seen.iter().map(|body| json!(body)).collect::<Vec<_>>(),
+            "{query}"
+        );
     }
     world.pass(40);
     assert_eq!(world.bodies(MESSAGES).await, [json!("delayed")], "its time has come");
@@ -84,7 +113,10 @@ async fn a_queue_that_delays_nothing_does_not_look_at_delays() {
 async fn a_message_is_deleted_as_its_claim_allows() {
     let world = World::new().await;
     let ids = world.post(&["0", "1", "2", "3"]).await;
-    let (claim, _) = { world.call("POST", "/v2/queues/q/claims?limit=1", "").await.with(201); world.claim("{\"ttl\": 60}").await };
+    let (claim, _) = {
+        world.call("POST", "/v2/queues/q/claims?limit=1", "").await.with(201);
+        world.claim("{\"ttl\": 60}").await
+    };
     let claim = claim.rsplit('/').next().unwrap();
     let delete = async |id: &str, claim: Option<&str>| {
         let query = claim.map_or_else(String::new, |claim| format!("?claim_id={claim}"));
@@ -116,13 +148,22 @@ async fn bulk_deletion_asks_for_no_claim_and_pop_takes_the_oldest_free_ones() {
     let world = World::new().await;
     let ids = world.post(&["0", "1", "2", "3"]).await;
     world.call("POST", "/v2/queues/q/claims?limit=2", "").await.with(201);
-    assert_eq!(world.call("DELETE", &format!("{MESSAGES}?ids={},nothing&ids={}", ids[0], ids[3]), "").await.status, 204);
+    assert_eq!(
+        world.call("DELETE", &format!("{MESSAGES}?ids={},nothing&ids={}", ids[0], ids[3]), "").await.status,
+        204
+    );
     assert_eq!(world.figures().await, (1, 1, 2));
     let popped = world.call("DELETE", &format!("{MESSAGES}?pop=5"), "").await.with(200);
-    assert_eq!(popped, json!({"messages": [{"id": ids[2], "claim_id": null, "claim_count": 0, "ttl": 300, "age": 0, "body": 2}]}));
+    assert_eq!(
+        popped,
+        json!({"messages": [{"id": ids[2], "claim_id": null, "claim_count": 0, "ttl": 300, "age": 0, "body": 2}]})
+    );
     assert_eq!(world.call("DELETE", &format!("{MESSAGES}?pop=5"), "").await.body, r#"{"messages": []}"#);
     assert_eq!(world.call("DELETE", "/v2/queues/none/messages?pop=1", "").await.body, r#"{"messages": []}"#);
-    world.get(&format!("{MESSAGES}/{}", ids[2])).await.says(404, &format!("Message {} does not exist in queue q for project proj1", ids[2]));
+    world
+        .get(&format!("{MESSAGES}/{}", ids[2]))
+        .await
+        .says(404, &format!("Message {} does not exist in queue q for project proj1", ids[2]));
 }
 
 #[actix_web::test]
@@ -132,7 +173,10 @@ async fn ids_of_another_queue_or_an_earlier_one_mean_nothing() {
     world.call("POST", "/v2/queues/other/messages", r#"{"messages": [{"body": 2}]}"#).await.with(201);
     assert_eq!(world.get(&format!("/v2/queues/other/messages/{}", ids[0])).await.status, 404);
     world.call("DELETE", "/v2/queues/q", "").await;
-    world.get(&format!("{MESSAGES}?ids={}", ids[0])).await.says(404, &format!("No messages with IDs: ['{}'] found in the queue q for project proj1.", ids[0]));
+    world
+        .get(&format!("{MESSAGES}?ids={}", ids[0]))
+        .await
+        .says(404, &format!("No messages with IDs: ['{}'] found in the queue q for project proj1.", ids[0]));
     world.post(&["3"]).await;
     assert_eq!(world.get(&format!("{MESSAGES}/{}", ids[0])).await.status, 404);
 }

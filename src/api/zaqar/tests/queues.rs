@@ -44,7 +44,10 @@ async fn a_list_pages_filters_and_counts() {
     assert_eq!(names(&next.unwrap()).await.0, [""; 0]);
     assert_eq!(names("/v2/queues?name=a").await.0, ["a.1", "ab"]);
     let (found, next, _) = names("/v2/queues?k=1&name=b").await;
-    assert_eq!((found, next.as_deref()), (vec!["ab".to_owned(), "b".to_owned()], Some("/v2/queues?name=b&k=1&marker=b")));
+    assert_eq!(
+        (found, next.as_deref()),
+        (vec!["ab".to_owned(), "b".to_owned()], Some("/v2/queues?name=b&k=1&marker=b"))
+    );
     assert_eq!(names("/v2/queues?k=v").await.0, ["a.1"]);
     let detailed = world.get("/v2/queues?detailed=true&name=a.1").await.with(200);
     assert_eq!(detailed["queues"][0]["metadata"]["k"], "v");
@@ -65,9 +68,21 @@ async fn metadata_is_changed_as_a_whole_or_not_at_all() {
     assert_eq!((&changed["c/d"], &changed["_max_claim_count"], &changed["b"]), (&"x".into(), &3.into(), &Value::Null));
     assert!(world.get(Q).await.body.starts_with(r#"{"a": {"deep": [1,  2]}, "#), "other values keep their text");
     for (body, status, said) in [
-        (r#"[{"op":"add","path":"/metadata/n","value":1},{"op":"remove","path":"/metadata/none"}]"#, 409, "Can't remove non-existent object none."),
-        (r#"[{"op":"add","path":"/metadata/n","value":1},{"op":"replace","path":"/metadata/none","value":1}]"#, 409, "Can't replace non-existent object none."),
-        (r#"[{"op":"add","path":"/metadata/n","value":1},{"op":"add","path":"/metadata/_default_message_ttl","value":59}]"#, 400, "_default_message_ttl can not exceed 1209600 seconds, and must be at least 60 seconds long."),
+        (
+            r#"[{"op":"add","path":"/metadata/n","value":1},{"op":"remove","path":"/metadata/none"}]"#,
+            409,
+            "Can't remove non-existent object none.",
+        ),
+        (
+            r#"[{"op":"add","path":"/metadata/n","value":1},{"op":"replace","path":"/metadata/none","value":1}]"#,
+            409,
+            "Can't replace non-existent object none.",
+        ),
+        (
+            r#"[{"op":"add","path":"/metadata/n","value":1},{"op":"add","path":"/metadata/_default_message_ttl","value":59}]"#,
+            400,
+            "_default_message_ttl can not exceed 1209600 seconds, and must be at least 60 seconds long.",
+        ),
     ] {
         world.patch(Q, body).await.says(status, said);
         assert_eq!(world.get(Q).await.with(200)["n"], Value::Null, "nothing of it was kept");
@@ -76,18 +91,22 @@ async fn metadata_is_changed_as_a_whole_or_not_at_all() {
 }
 
 #[actix_web::test]
-async fn purge_takes_what_nobody_claimed_and_keeps_the_queue() {
+async fn purge_takes_all_messages_and_keeps_the_queue() {
     let world = World::new().await;
     world.call("PUT", Q, r#"{"k": 1}"#).await;
     world.post(&["1", "2", "3"]).await;
-    world.claim("{}").await;
+    let (claim, _) = world.claim("{}").await;
     world.post(&["4"]).await;
     let purge = "/v2/queues/q/purge";
-    for (body, left) in [(r#"{"resource_types": []}"#, (3, 1, 4)), (r#"{"resource_types": ["subscriptions"]}"#, (3, 1, 4)), ("", (3, 0, 3))] {
+    for (body, left) in [
+        (r#"{"resource_types": []}"#, (3, 1, 4)),
+        (r#"{"resource_types": ["subscriptions"]}"#, (3, 1, 4)),
+        ("", (0, 0, 0)),
+    ] {
         assert_eq!(world.call("POST", purge, body).await.status, 204);
         assert_eq!(world.figures().await, left, "{body}");
     }
-    assert_eq!(world.get(Q).await.with(200)["k"], 1);
+    assert_eq!((world.get(&claim).await.status, &world.get(Q).await.with(200)["k"]), (404, &1.into()));
     assert_eq!(world.call("POST", "/v2/queues/none/purge", "").await.status, 204);
     assert_eq!(world.get("/v2/queues").await.with(200)["queues"].as_array().unwrap().len(), 1);
 }
@@ -106,6 +125,9 @@ async fn figures_tell_oldest_and_newest_in_three_members() {
         figures["oldest"],
         serde_json::json!({"href": format!("/v2/queues/q/messages/{}", first[0]), "age": 63, "created": "2024-05-01T10:00:00Z"})
     );
-    assert_eq!((&figures["newest"]["age"], &figures["newest"]["created"]), (&12.into(), &"2024-05-01T10:00:51Z".into()));
+    assert_eq!(
+        (&figures["newest"]["age"], &figures["newest"]["created"]),
+        (&12.into(), &"2024-05-01T10:00:51Z".into())
+    );
     assert_eq!(world.figures().await, (0, 3, 3));
 }

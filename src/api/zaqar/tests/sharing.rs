@@ -31,17 +31,34 @@ async fn with(world: &World, signed: &Value, method: &str, path: &str, change: &
 #[actix_web::test]
 async fn a_signature_opens_its_paths_and_methods_until_it_expires() {
     let world = World::new().await;
-    let body = r#"{"paths": ["messages", "claims"], "methods": ["POST", "GET"], "expires": "2024-05-01T11:00:00.5+01:00"}"#;
+    let body =
+        r#"{"paths": ["messages", "claims"], "methods": ["POST", "GET"], "expires": "2024-05-01T11:00:00+01:00"}"#;
     world.call("POST", "/v2/queues/q/share", body).await.says(400, "`expires` is lower than the current time");
     let signed = signed(&world, &body.replace("11:00", "11:01")).await;
     assert_eq!(
         (&signed["paths"], &signed["methods"], &signed["project"], &signed["expires"]),
-        (&json!(["/v2/queues/q/claims", "/v2/queues/q/messages"]), &json!(["GET", "POST"]), &json!("proj1"), &json!("2024-05-01T10:01:00"))
+        (
+            &json!(["/v2/queues/q/claims", "/v2/queues/q/messages"]),
+            &json!(["GET", "POST"]),
+            &json!("proj1"),
+            &json!("2024-05-01T10:01:00")
+        )
     );
     let (messages, post) = ("/v2/queues/q/messages", r#"{"messages": [{"body": 1}]}"#);
     assert_eq!(with(&world, &signed, "POST", messages, &[], post).await, 201);
     assert_eq!(with(&world, &signed, "GET", "/v2/queues/q/messages/1", &[], "").await, 404);
-    assert_eq!(with(&world, &signed, "GET", &format!("{messages}?echo=true"), &[("URL-Expires", "2024-05-01T12:01:00+02:00")], "").await, 200);
+    assert_eq!(
+        with(
+            &world,
+            &signed,
+            "GET",
+            &format!("{messages}?echo=true"),
+            &[("URL-Expires", "2024-05-01T12:01:00+02:00")],
+            ""
+        )
+        .await,
+        200
+    );
     for (method, path, change) in [
         ("DELETE", "/v2/queues/q/messages?pop=1", &[][..]),
         ("GET", "/v2/queues/q/messagesx", &[]),
@@ -77,8 +94,14 @@ async fn what_cannot_be_shared_is_told() {
         (r#"{"project_id": "x"}"#, "Unknown keys: {'project_id'}"),
         (r#"{"paths": ["x"]}"#, "Invalid paths: {'x'}"),
         (r#"{"methods": "GET"}"#, "`methods` should be a list"),
-        (r#"{"expires": 12345}"#, "`expires` should be date format, for example 2016-01-01T00:00:00, not integer value: 12345"),
-        (r#"{"expires": "12345"}"#, "`expires` should be date format, for example 2016-01-01T00:00:00, not integer value: 12345"),
+        (
+            r#"{"expires": 12345}"#,
+            "`expires` should be date format, for example 2016-01-01T00:00:00, not integer value: 12345",
+        ),
+        (
+            r#"{"expires": "12345"}"#,
+            "`expires` should be date format, for example 2016-01-01T00:00:00, not integer value: 12345",
+        ),
         (r#"{"expires": "nope"}"#, "Unable to parse date string 'nope'"),
         ("[]", "Document type not supported."),
     ] {
