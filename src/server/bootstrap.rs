@@ -71,6 +71,8 @@ pub(super) async fn demonstration(broker: &Broker, retention: Retention) -> Resu
             max_attempts: None,
             dead_letter_topic: None,
         },
+        push: None,
+        acl: Vec::new(),
         created_by: None,
     };
     match broker.create_topic(project, topic).await {

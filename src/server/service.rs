@@ -5,6 +5,7 @@ use super::engine::Engine;
 use super::foundation::Foundation;
 use super::gauges::Gauges;
 use super::listeners::{self, Running};
+use super::push::Pushing;
 use super::sockets::{Addresses, Sockets};
 use super::tls::Certificate;
 use super::{Mode, bootstrap, welcome};
@@ -35,6 +36,7 @@ struct Front {
     listener: Running,
     /// Held for its socket.
     control: Option<Control>,
+    push: Option<Pushing>,
 }
 
 impl Service {
@@ -56,10 +58,15 @@ impl Service {
                 bootstrap::demonstration(&foundation.broker, options.retention).await?;
             }
             let Foundation { engine, broker, auth } = &foundation;
-            let ams = Arc::new(Ams::new(broker.clone(), auth.clone(), metrics, options));
+            let push = Pushing::start(config, &foundation, &metrics).await?;
+            let ams = Ams::new(broker.clone(), auth.clone(), metrics, options);
+            let ams = Arc::new(match &push {
+                Some(push) => ams.with_push(push.of_ams(&config.ams)),
+                None => ams,
+            });
             let tls = sockets.ams_tls.zip(certificate.as_ref().map(Certificate::server_config));
             let listener = listeners::serve_ams(sockets.ams, tls, &ams, &config.limits)?;
-            let front = Front { certificate, ams, listener, control: serve_control(engine) };
+            let front = Front { certificate, ams, listener, control: serve_control(engine), push };
             ops.set_phase(Phase::Ready);
             tracing::info!(store = %config.store.url, "{}", addresses.line());
             front.greet(config, addresses, mode, &foundation, admin.as_ref()).await?;
@@ -96,8 +103,14 @@ impl Service {
         self.ops.set_phase(Phase::Draining);
         drop(self.front.control);
         let Foundation { broker, .. } = &self.foundation;
+        let drain = async {
+            if let Some(push) = &self.front.push {
+                push.stop().await;
+            }
+            broker.stop().await;
+        };
         // Together: the broker ends what would only wait for messages.
-        futures_util::future::join(self.front.listener.stop(), broker.stop()).await;
+        futures_util::future::join(self.front.listener.stop(), drain).await;
         self.foundation.close().await?;
         if let Some(listener) = self.ops_listener {
             listener.stop().await;

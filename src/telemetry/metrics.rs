@@ -39,6 +39,22 @@ pub struct Metrics {
     pub actors: IntGaugeVec,
     /// Pulls that wait for messages.
     pub waiting_pulls: IntGauge,
+    /// Subscriptions that this node pushes.
+    pub pushed_subscriptions: IntGauge,
+    /// Messages that endpoints have taken, by project and subscription.
+    pub push_sent: IntCounterVec,
+    /// Deliveries that endpoints did not take, by project and subscription.
+    pub push_failed: IntCounterVec,
+    /// The HTTP status of the last delivery, 0 for no answer, by project and subscription.
+    pub push_last_status: IntGaugeVec,
+    /// Seconds of the last delivery, by project and subscription.
+    pub push_last_seconds: GaugeVec,
+    /// 0 while the endpoint's circuit is closed, 1 while it is tried, 2 while it is open, by project and subscription.
+    pub push_circuit: IntGaugeVec,
+    /// Deliveries under way.
+    pub push_in_flight: IntGauge,
+    /// Seconds of a delivery, over all subscriptions.
+    pub push_seconds: Histogram,
     /// Unacknowledged messages, by project and subscription; the largest ones only.
     pub backlog: IntGaugeVec,
     /// Age in seconds of the oldest unacknowledged message, by project and subscription; the largest backlogs only.
@@ -114,6 +130,33 @@ impl Metrics {
             )?,
             actors: make.gauges("angelia_actors", "Actors alive", &["kind"])?,
             waiting_pulls: make.gauge("angelia_waiting_pulls", "Pulls that wait for messages")?,
+            pushed_subscriptions: make.gauge("angelia_pushed_subscriptions", "Subscriptions that this node pushes")?,
+            push_sent: make.counters(
+                "angelia_push_sent_messages_total",
+                "Messages that an endpoint has taken",
+                &["project", "subscription"],
+            )?,
+            push_failed: make.counters(
+                "angelia_push_failed_total",
+                "Deliveries that an endpoint did not take",
+                &["project", "subscription"],
+            )?,
+            push_last_status: make.gauges(
+                "angelia_push_last_status",
+                "HTTP status of the last delivery, 0 for no answer",
+                &["project", "subscription"],
+            )?,
+            push_last_seconds: make.register(GaugeVec::new(
+                Opts::new("angelia_push_last_seconds", "Seconds of the last delivery"),
+                &["project", "subscription"],
+            )?)?,
+            push_circuit: make.gauges(
+                "angelia_push_circuit",
+                "The endpoint's circuit: 0 closed, 1 being tried, 2 open",
+                &["project", "subscription"],
+            )?,
+            push_in_flight: make.gauge("angelia_push_in_flight", "Deliveries under way")?,
+            push_seconds: make.histogram("angelia_push_seconds", "Seconds of a delivery", &SECONDS)?,
             backlog: make.gauges(
                 "angelia_backlog_messages",
                 "Unacknowledged messages",

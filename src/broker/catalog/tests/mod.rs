@@ -46,7 +46,7 @@ pub(crate) fn new_subscription(text: &str, topic: &str) -> NewSubscription {
         max_attempts: None,
         dead_letter_topic: None,
     };
-    NewSubscription { name: name(text), topic: name(topic), settings, created_by: None }
+    NewSubscription { name: name(text), topic: name(topic), settings, push: None, acl: Vec::new(), created_by: None }
 }
 
 async fn topic_names(broker: &Broker, project: ProjectId) -> Vec<String> {

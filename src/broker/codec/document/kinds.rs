@@ -1,6 +1,7 @@
 //! The fields of each kind of document. Tags are frozen.
 
 use super::fields::{FieldReader, Fields, Value, damaged, put_prefixed};
+use super::push;
 use super::{
     Account, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, TokenHash, TokenHint, Truth,
 };
@@ -121,6 +122,9 @@ impl Thing for Subscription {
         }
         fields.ids(12, self.acl.iter().map(|user| user.0)).u64(13, self.created_at.0);
         write_user(fields, 14, self.created_by);
+        if let Some(push) = &self.push {
+            fields.bytes(15, &push::bytes(push));
+        }
     }
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
@@ -143,6 +147,7 @@ impl Thing for Subscription {
             acl: fields.required(12)?.ids(UserId)?,
             created_at: fields.required(13)?.timestamp()?,
             created_by: read_user(fields, 14)?,
+            push: fields.optional(15)?.map(push::read).transpose()?,
         })
     }
 }
