@@ -28,6 +28,8 @@ const SUITES: &[&str] = &[
     "hostile_clients",
     "openapi",
     "clock_jump",
+    "push_crash",
+    "push",
     "library",
     "checklist",
     "bad_input",
