@@ -154,11 +154,20 @@ impl Worker {
             return Ok(Round::Over);
         }
         let fence = self.lease().await.map_err(consume)?;
-        let deliveries = self.pull(fence).await.map_err(consume)?;
+        let taking = async {
+            let deliveries = self.pull(fence).await?;
+            let room = room(&inner, &endpoint, &deliveries).await;
+            Ok((deliveries, room))
+        };
+        // What is held when the service stops goes back when the next worker begins.
+        let (deliveries, _room) = tokio::select! {
+            biased;
+            () = inner.stopping.cancelled() => return Ok(Round::Over),
+            taken = taking => taken.map_err(consume)?,
+        };
         if deliveries.is_empty() {
             return Ok(Round::Nothing);
         }
-        let _room = room(&inner, &endpoint, &deliveries).await;
         if let Some(instead) = self.instead().await.map_err(consume)? {
             self.give_back(&deliveries, fence).await;
             return Ok(instead);
