@@ -5,7 +5,7 @@ use crate::api::ams::default_roles;
 use crate::auth::{Auth, KeyRing};
 use crate::broker::{Broker, Options};
 use crate::clock::Clock;
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 use crate::domain::subscription::NodeId;
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
@@ -36,7 +36,8 @@ impl Foundation {
         let options = Options {
             publish_bytes: config.limits.publish_bytes,
             waiting_pulls_max: config.limits.waiting_pulls,
-            node: node(config),
+            // The store is this process's alone.
+            node: NodeId::default(),
             ..Options::default()
         };
         let broker = Broker::start(engine.store(), clock.clone(), options, Arc::clone(metrics)).await;
@@ -54,15 +55,6 @@ impl Foundation {
     pub(super) async fn close(&self) -> Result<(), String> {
         self.broker.stop().await;
         self.engine.close().await.map_err(|error| format!("the store did not close cleanly: {error}"))
-    }
-}
-
-/// Who this process is among those that share its store. A store of one process knows only one: what that one held before it ended,
-/// nobody else can hold, and nobody has to wait for.
-fn node(config: &Config) -> NodeId {
-    match config.store_url() {
-        Ok(StoreUrl::Memory | StoreUrl::Segment(_)) => NodeId(1),
-        _ => Options::default().node,
     }
 }
 
