@@ -34,7 +34,7 @@ impl Labels {
     pub(super) fn figures(&self, project: &str, subscription: &str) -> Figures {
         let first = self.given.fetch_add(1, Ordering::Relaxed) < LABELLED_MAX;
         let own = first.then(|| [project.to_owned(), subscription.to_owned()]);
-        self.metrics.pushed_subscriptions.inc();
+        self.metrics.push.subscriptions.inc();
         Figures { labels: self.clone(), own }
     }
 }
@@ -48,12 +48,12 @@ impl Figures {
     pub(super) fn attempt(&self, status: u16, delivered: Option<usize>, took: Duration) {
         let (metrics, values) = (&self.labels.metrics, self.values());
         match delivered {
-            Some(messages) => metrics.push_sent.with_label_values(&values).inc_by(messages as u64),
-            None => metrics.push_failed.with_label_values(&values).inc(),
+            Some(messages) => metrics.push.sent.with_label_values(&values).inc_by(messages as u64),
+            None => metrics.push.failed.with_label_values(&values).inc(),
         }
-        metrics.push_last_status.with_label_values(&values).set(i64::from(status));
-        metrics.push_last_seconds.with_label_values(&values).set(took.as_secs_f64());
-        metrics.push_seconds.observe(took.as_secs_f64());
+        metrics.push.last_status.with_label_values(&values).set(i64::from(status));
+        metrics.push.last_seconds.with_label_values(&values).set(took.as_secs_f64());
+        metrics.push.seconds.observe(took.as_secs_f64());
     }
 
     /// Shows the endpoint's circuit.
@@ -63,12 +63,12 @@ impl Figures {
             CircuitState::Probing => 1,
             CircuitState::Open => 2,
         };
-        self.labels.metrics.push_circuit.with_label_values(&self.values()).set(value);
+        self.labels.metrics.push.circuit.with_label_values(&self.values()).set(value);
     }
 
     /// Counts a delivery as under way as long as the answer lives.
     pub(super) fn under_way(&self) -> UnderWay {
-        self.labels.metrics.push_in_flight.inc();
+        self.labels.metrics.push.in_flight.inc();
         UnderWay(Arc::clone(&self.labels.metrics))
     }
 }
@@ -77,15 +77,15 @@ impl Drop for Figures {
     fn drop(&mut self) {
         let metrics = &self.labels.metrics;
         self.labels.given.fetch_sub(1, Ordering::Relaxed);
-        metrics.pushed_subscriptions.dec();
+        metrics.push.subscriptions.dec();
         if self.own.is_some() {
             let values = self.values();
             // Errors mean that there was nothing to show yet.
-            drop(metrics.push_sent.remove_label_values(&values));
-            drop(metrics.push_failed.remove_label_values(&values));
-            drop(metrics.push_last_status.remove_label_values(&values));
-            drop(metrics.push_last_seconds.remove_label_values(&values));
-            drop(metrics.push_circuit.remove_label_values(&values));
+            drop(metrics.push.sent.remove_label_values(&values));
+            drop(metrics.push.failed.remove_label_values(&values));
+            drop(metrics.push.last_status.remove_label_values(&values));
+            drop(metrics.push.last_seconds.remove_label_values(&values));
+            drop(metrics.push.circuit.remove_label_values(&values));
         }
     }
 }
@@ -96,7 +96,7 @@ pub(super) struct UnderWay(Arc<Metrics>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.push_in_flight.dec();
+        self.0.push.in_flight.dec();
     }
 }
 
@@ -112,10 +112,10 @@ mod tests {
         all.iter().for_each(|figures| figures.attempt(200, Some(1), Duration::from_millis(1)));
         let lines = |text: &str| metrics.render().unwrap().lines().filter(|line| line.starts_with(text)).count();
         assert_eq!(lines("angelia_push_sent_messages_total{"), LABELLED_MAX + 1);
-        assert_eq!(metrics.push_sent.with_label_values(&OTHERS).get(), 50);
-        assert_eq!(metrics.pushed_subscriptions.get(), 1_050);
+        assert_eq!(metrics.push.sent.with_label_values(&OTHERS).get(), 50);
+        assert_eq!(metrics.push.subscriptions.get(), 1_050);
         drop(all);
-        assert_eq!((lines("angelia_push_sent_messages_total{"), metrics.pushed_subscriptions.get()), (1, 0));
+        assert_eq!((lines("angelia_push_sent_messages_total{"), metrics.push.subscriptions.get()), (1, 0));
         labels.figures("p", "s").attempt(0, None, Duration::ZERO);
         assert_eq!(lines("angelia_push_last_status{"), 1);
     }

@@ -132,8 +132,8 @@ async fn what_is_published_is_pushed_in_order_and_acknowledged() {
     let first = got.iter().find(|got| got.path == "/single").unwrap();
     assert!(first.body.ends_with(r#""subscription":"/projects/P/subscriptions/single"}"#), "{}", first.body);
     assert!(receiver.got().iter().all(|got| got.header("authorization") == "value"));
-    assert_eq!(world.metrics.push_sent.with_label_values(&["P", "many"]).get(), 20);
-    assert_eq!(world.metrics.push_last_status.with_label_values(&["P", "many"]).get(), 204);
+    assert_eq!(world.metrics.push.sent.with_label_values(&["P", "many"]).get(), 20);
+    assert_eq!(world.metrics.push.last_status.with_label_values(&["P", "many"]).get(), 204);
     delivery.stop(PATIENCE).await;
 }
 
@@ -160,7 +160,7 @@ async fn what_an_endpoint_does_not_take_comes_again_and_the_reason_shows() {
     world.reaches(&subscription, 2).await;
     assert_eq!(texts(&receiver, "/"), ["a", "a", "a", "a", "b"]);
     until("the reason goes", || async { delivery.condition(subscription.id).unwrap().failing.is_none() }).await;
-    assert_eq!(world.metrics.push_failed.with_label_values(&["P", "s"]).get(), 3);
+    assert_eq!(world.metrics.push.failed.with_label_values(&["P", "s"]).get(), 3);
     delivery.stop(PATIENCE).await;
 }
 
@@ -223,7 +223,7 @@ async fn a_change_takes_effect_at_once() {
     until("its beginning", || async { delivery.condition(subscription.id).is_some() }).await;
     world.broker.delete_subscription(world.topic.project, &subscription.name).await.unwrap();
     until("its end", || async { delivery.condition(subscription.id).is_none() }).await;
-    until("its figures' end", || async { world.metrics.pushed_subscriptions.get() == 0 }).await;
+    until("its figures' end", || async { world.metrics.push.subscriptions.get() == 0 }).await;
     delivery.stop(PATIENCE).await;
 }
 
@@ -254,7 +254,7 @@ async fn an_endpoint_that_keeps_failing_is_left_alone_for_a_while() {
     let state = || delivery.condition(subscription.id).map(|condition| condition.circuit);
     until("the circuit opens", || async { state() == Some(CircuitState::Open) }).await;
     assert_eq!(receiver.got().len(), 10);
-    until("the metric shows it", || async { world.metrics.push_circuit.with_label_values(&["P", "s"]).get() == 2 })
+    until("the metric shows it", || async { world.metrics.push.circuit.with_label_values(&["P", "s"]).get() == 2 })
         .await;
     until("a probe", || async { receiver.got().len() == 11 }).await;
     delivery.stop(PATIENCE).await;
@@ -292,7 +292,7 @@ async fn thousands_of_idle_subscriptions_cost_little_and_each_gets_its_message()
     for n in 0..MANY {
         all.push(world.subscribe(&format!("s{n}"), AckMode::Cumulative, push(&receiver, &format!("/{n}"), 1)).await);
     }
-    until("all workers", || async { world.metrics.pushed_subscriptions.get() == MANY as i64 }).await;
+    until("all workers", || async { world.metrics.push.subscriptions.get() == MANY as i64 }).await;
     let settled = receiver.got().len();
     world.publish(&["0"]).await;
     until("all deliveries", || async { receiver.got().len() == settled + MANY }).await;
