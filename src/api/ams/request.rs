@@ -5,7 +5,9 @@ use super::paths::{Match, Operation, RequestPath, Route, Variables};
 use super::principal::{self, Principal};
 use super::query::Query;
 use super::room::{Large, SMALL, Share};
-use super::{Ams, bindings, cors, members, offsets, projects, publish, pull, status, subscriptions, topics, users};
+use super::{
+    Ams, bindings, cors, members, offsets, projects, publish, pull, push, status, subscriptions, topics, users,
+};
 use crate::api::hang_up;
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
@@ -170,6 +172,8 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::SubscriptionsDelete => subscriptions::delete(call).await,
         Op::SubscriptionsAcl => subscriptions::acl(call).await,
         Op::SubscriptionsModifyAcl => subscriptions::modify_acl(call).await,
+        Op::SubscriptionsModifyPushConfig => push::modify(call).await,
+        Op::SubscriptionsVerifyPushEndpoint => push::verify(call).await,
         Op::TopicsList => topics::list(call).await,
         Op::TopicsShow => topics::show(call).await,
         Op::TopicsCreate => topics::create(call).await,

@@ -4,6 +4,7 @@ mod administration;
 mod bad_input;
 mod certificates;
 mod consuming;
+mod push;
 mod transport;
 mod waiting;
 
