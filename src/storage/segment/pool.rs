@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 /// The end of a spare's name.
 pub(super) const SUFFIX: &str = ".spare";
-/// What is zero-filled at a time.
-pub(super) const FILL_STEP: u64 = 4 << 20;
+/// What is zero-filled at a time: so little that a commit behind it hardly waits.
+pub(super) const FILL_STEP: u64 = 1 << 20;
+/// What it is filled with, piece by piece.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A file ready to become a segment.
 #[derive(Debug)]
@@ -150,8 +152,8 @@ impl Pool {
             spare
         };
         let step = FILL_STEP.min(self.segment_bytes - spare.filled);
-        let zeros = vec![0; usize::try_from(step).unwrap_or(0)];
-        let result = spare.file.write_at(&mut [IoSlice::new(&zeros)], spare.filled).and_then(|()| spare.file.sync());
+        let mut zeros = zeros(step);
+        let result = spare.file.write_at(&mut zeros, spare.filled).and_then(|()| spare.file.sync());
         spare.filled += step;
         let mut inner = self.inner.lock();
         inner.filling -= 1;
@@ -189,6 +191,16 @@ impl Pool {
     pub(super) fn no_room(&self) -> bool {
         self.inner.lock().no_room
     }
+}
+
+/// So many zero bytes.
+fn zeros(bytes: u64) -> Vec<IoSlice<'static>> {
+    let whole = ZEROS.len() as u64;
+    let pieces = (0..bytes.div_ceil(whole)).map(|piece| {
+        let length = usize::try_from(whole.min(bytes - piece * whole)).unwrap_or(ZEROS.len());
+        IoSlice::new(ZEROS.get(..length).unwrap_or(&ZEROS))
+    });
+    pieces.collect()
 }
 
 fn new_name() -> String {
