@@ -27,6 +27,16 @@ pub(super) struct Spare {
     filled: u64,
 }
 
+impl Spare {
+    /// Fills it a step further. Synced once, when it is full: the commits in between are left to the writer.
+    fn fill(&mut self, length: u64) -> io::Result<()> {
+        let step = FILL_STEP.min(length.saturating_sub(self.filled));
+        self.file.write_at(&mut zeros(step), self.filled)?;
+        self.filled += step;
+        if self.filled == length { self.file.sync() } else { Ok(()) }
+    }
+}
+
 /// The spares of one store.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -91,6 +101,15 @@ impl Pool {
         }
     }
 
+    /// A spare that is filled to its end, if need be now: for when nobody waits yet.
+    pub(super) fn take_filled(&self) -> io::Result<Spare> {
+        let mut spare = self.take()?;
+        while spare.filled < self.segment_bytes {
+            spare.fill(self.segment_bytes)?;
+        }
+        Ok(spare)
+    }
+
     /// A prepared spare, the best filled first.
     fn take_prepared(&self) -> Option<Spare> {
         let spares = &mut self.inner.lock().spares;
@@ -151,10 +170,7 @@ impl Pool {
             let Some(spare) = inner.spares.remove(at) else { return Ok(false) };
             spare
         };
-        let step = FILL_STEP.min(self.segment_bytes - spare.filled);
-        let mut zeros = zeros(step);
-        let result = spare.file.write_at(&mut zeros, spare.filled).and_then(|()| spare.file.sync());
-        spare.filled += step;
+        let result = spare.fill(self.segment_bytes);
         let mut inner = self.inner.lock();
         inner.filling -= 1;
         let removed = match result {
