@@ -1,8 +1,9 @@
-//! Writes around the page cache: what the engine writes is read from memory while it is new, so a second copy of it in the
-//! system's cache is paid for (a page found, cleared and filled for every 4 KiB) and seldom used.
+//! Writes and large reads around the page cache: what the engine writes is read from memory while it is new, and what it reads it
+//! keeps as long as it is of use, so a second copy in the system's cache is paid for (a page found, cleared and filled for every
+//! 4 KiB) and seldom used.
 //!
-//! Owns the aligned buffer and the handle that such writes need, one of each for a thread that writes. Promises no more than
-//! any other write: durable is what was synced. Where a file system takes no such writes it says so, and the caller writes as usual.
+//! Owns the aligned buffer that this needs, one for a thread, and the handle that a thread writes with. Promises no more than any
+//! other write: durable is what was synced. Where a file system does not take part it says so, and the caller goes the usual way.
 
 use rustix::fs::{Mode, OFlags};
 use std::cell::RefCell;
@@ -15,6 +16,8 @@ use std::os::unix::fs::FileExt;
 const ALIGNMENT: usize = 512;
 /// Most bytes of one write.
 const PIECE: usize = 2 << 20;
+/// The least that is read around the cache: less is read better with what stands beside it.
+const LARGE: usize = 256 << 10;
 
 thread_local! {
     static DESK: RefCell<Desk> = const { RefCell::new(Desk { buffer: Vec::new(), handle: None }) };
@@ -42,11 +45,35 @@ pub(super) fn write(file: &File, number: u64, parts: &[IoSlice<'_>], position: u
     })
 }
 
+/// Whether a read of so much may go around the cache.
+pub(super) const fn is_large(bytes: usize) -> bool {
+    bytes >= LARGE && bytes <= PIECE - 2 * ALIGNMENT
+}
+
+/// Fills a large buffer from a position. False when the file system does not take such reads, or the file ends before.
+pub(super) fn read(file: &File, into: &mut [u8], position: u64) -> io::Result<bool> {
+    let skip = usize::try_from(position % ALIGNMENT as u64).unwrap_or(0);
+    let Ok(handle) = open(file, OFlags::RDONLY) else { return Ok(false) };
+    DESK.with_borrow_mut(|desk| {
+        let wanted = skip + into.len();
+        let room = aligned(&mut desk.buffer, wanted.next_multiple_of(ALIGNMENT));
+        let got = match handle.read_at(room, position - skip as u64) {
+            Err(error) if error.kind() != ErrorKind::InvalidInput => return Err(error),
+            got => got.unwrap_or(0),
+        };
+        let found = room.get(..got).and_then(|room| room.get(skip..wanted));
+        found.map_or(Ok(false), |found| {
+            into.copy_from_slice(found);
+            Ok(true)
+        })
+    })
+}
+
 impl Desk {
     fn write(&mut self, file: &File, number: u64, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
         let handle = match self.handle.take().filter(|(of, _)| *of == number) {
             Some((_, handle)) => handle,
-            None => open(file)?,
+            None => open(file, OFlags::WRONLY)?,
         };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         let room = aligned(&mut self.buffer, bytes.min(PIECE));
@@ -73,9 +100,9 @@ impl Desk {
 }
 
 /// Another handle of an open file, which may have any name by now.
-fn open(file: &File) -> io::Result<File> {
+fn open(file: &File, access: OFlags) -> io::Result<File> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    match rustix::fs::open(path, OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC, Mode::empty()) {
+    match rustix::fs::open(path, access | OFlags::DIRECT | OFlags::CLOEXEC, Mode::empty()) {
         Ok(handle) => Ok(File::from(handle)),
         // Without /proc, or of a file that may not be opened again.
         Err(_) => Err(ErrorKind::Unsupported.into()),
@@ -110,6 +137,21 @@ mod tests {
             file.as_file().read_exact_at(&mut read, 4_096).unwrap();
             assert!(read == noise);
         }
+    }
+
+    #[test]
+    fn a_large_read_finds_what_was_written_either_way_and_not_more() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let noise: Vec<u8> = (0..LARGE + 4_096).map(|at| (at % 251) as u8).collect();
+        file.as_file().write_all_at(&noise, 0).unwrap();
+        let mut into = vec![0; LARGE];
+        for position in [0, 1, 511, 700] {
+            if read(file.as_file(), &mut into, position).unwrap() {
+                assert!(into == noise[position as usize..][..LARGE], "{position}");
+            }
+        }
+        assert!(!read(file.as_file(), &mut into, 4_097).unwrap(), "the file ends before");
+        assert!(is_large(LARGE) && is_large(1 << 20) && !is_large(LARGE - 1) && !is_large(PIECE));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The disk: std and rustix calls, one to one. Owns no policy, but that aligned writes go around the page cache where they may.
+//! The disk: std and rustix calls, one to one. Owns no policy, but that aligned writes and large reads go around the page cache
+//! where they may.
 
 use super::{Lock, Vfs, VfsFile, direct};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -72,7 +73,7 @@ struct Disk {
     file: File,
     /// No other file of this process has it.
     number: u64,
-    /// Whether the file system refused writes around the cache.
+    /// Whether the file system refused a write around the cache.
     cached: AtomicBool,
 }
 
@@ -89,6 +90,10 @@ impl VfsFile for Disk {
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        let large = direct::is_large(buffer.len()) && !self.cached.load(Ordering::Relaxed);
+        if large && direct::read(&self.file, buffer, position)? {
+            return Ok(());
+        }
         self.file.read_exact_at(buffer, position)
     }
 
