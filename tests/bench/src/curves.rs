@@ -52,8 +52,6 @@ struct Curve {
     label: fn(usize) -> String,
     /// Whether it should be flat: each column of each point near the first point's.
     flat: bool,
-    /// More rounds are not run: one takes long enough to be steady.
-    rounds_most: usize,
     run: Run,
 }
 
@@ -64,7 +62,6 @@ const CURVES: &[Curve] = &[
         points: &[1, 100, 10_000],
         label: |topics| format!("{} topics", number(topics as f64)),
         flat: true,
-        rounds_most: usize::MAX,
         run: |o, f, point| Box::pin(topics::run(o, f, point)),
     },
     Curve {
@@ -73,7 +70,6 @@ const CURVES: &[Curve] = &[
         points: &[1, 10, 100],
         label: |subscriptions| format!("{subscriptions} subscriptions"),
         flat: true,
-        rounds_most: usize::MAX,
         run: |o, f, point| Box::pin(subscriptions::run(o, f, point)),
     },
     Curve {
@@ -82,7 +78,6 @@ const CURVES: &[Curve] = &[
         points: &[backlog::LEAST, 1_000_000, 10_000_000],
         label: |messages| format!("{} messages", number(messages as f64)),
         flat: true,
-        rounds_most: 1,
         run: |o, f, point| Box::pin(backlog::run(o, f, point)),
     },
     Curve {
@@ -91,7 +86,6 @@ const CURVES: &[Curve] = &[
         points: &[256, 1 << 10, 64 << 10, 1 << 20],
         label: |bytes| if bytes < 1 << 20 { format!("{} KiB", bytes as f64 / 1_024.0) } else { "1 MiB".to_owned() },
         flat: false,
-        rounds_most: usize::MAX,
         run: |o, f, point| Box::pin(sizes::run(o, f, point)),
     },
     Curve {
@@ -100,7 +94,6 @@ const CURVES: &[Curve] = &[
         points: &[0, 1],
         label: |on| if on == 0 { "plain HTTP" } else { "TLS" }.to_owned(),
         flat: false,
-        rounds_most: usize::MAX,
         run: |o, f, point| Box::pin(tls::run(o, f, point == 1)),
     },
 ];
@@ -141,7 +134,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         println!("{machine}");
     }
     for curve in CURVES.iter().filter(|curve| options.wants(curve.name)) {
-        let (begun, rounds) = (Instant::now(), options.rounds.min(curve.rounds_most));
+        let (begun, rounds) = (Instant::now(), options.rounds);
         let mut runs: Vec<Runs> = curve.points.iter().map(|_| Runs::default()).collect();
         for round in 0..rounds {
             for (point, runs) in curve.points.iter().zip(&mut runs) {

@@ -63,7 +63,8 @@ struct Got {
 async fn produce(mut line: Connection, producer: usize, flow: Flow, book: Book, sent: SentAt) -> Result<()> {
     let (size, batch, number) = (Size::of_bytes(1_024), flow.batch, u32::try_from(producer)?);
     let mut body = String::new();
-    let begun = Instant::now();
+    // Producers that keep a rate take turns.
+    let begun = Instant::now() + flow.every * number / u32::try_from(flow.producers)?;
     for round in 0..flow.each / batch {
         let due = begun + flow.every * u32::try_from(round)?;
         tokio::time::sleep_until(due.into()).await;

@@ -55,14 +55,15 @@ struct Producer {
     outstanding: u64,
     end: Option<Instant>,
     messages: u64,
-    /// From one message to the next, at least.
+    /// From one message to the next, at least; the first after so much.
     every: Duration,
+    after: Duration,
 }
 
 impl Producer {
     /// Publishes, notes what is answered; gives when each message was sent and how many microseconds its answer took.
     async fn run(self, mut client: Client, book: &Book, sent: &RefCell<Vec<Instant>>) -> Result<Vec<u32>> {
-        let (begun, size, mut text) = (Instant::now(), Size::of_letters(MESSAGE), String::new());
+        let (begun, size, mut text) = (Instant::now() + self.after, Size::of_letters(MESSAGE), String::new());
         let (mut sequence, mut answered, mut latencies) = (0, 0, Vec::new());
         loop {
             let more = self.end.map_or(sequence < self.messages, |end| Instant::now() < end);
@@ -109,7 +110,9 @@ async fn publish_all(
 ) -> Result<Vec<u32>> {
     let producers = clients(server, connections).await?.into_iter().zip(0..).map(async |(client, number)| {
         let sent = RefCell::default();
-        Producer { number, outstanding, end, messages, every: Duration::ZERO }.run(client, book, &sent).await
+        Producer { number, outstanding, end, messages, every: Duration::ZERO, after: Duration::ZERO }
+            .run(client, book, &sent)
+            .await
     });
     Ok(join(producers.collect()).await?.concat())
 }
@@ -276,7 +279,8 @@ async fn run(server: &Server, flow: Flow) -> Result<Figure> {
     let mut all: Vec<Pin<Box<dyn Future<Output = Result<Done>> + '_>>> = Vec::new();
     for ((client, number), sent) in clients.split_off(flow.subscriptions).into_iter().zip(0..).zip(&sent) {
         let (outstanding, messages) = (flow.batch, flow.each);
-        let producer = Producer { number, outstanding, end: None, messages, every: flow.every };
+        let after = flow.every * number / u32::try_from(flow.producers)?;
+        let producer = Producer { number, outstanding, end: None, messages, every: flow.every, after };
         let book = &book;
         all.push(Box::pin(async move { producer.run(client, book, sent).await.map(|_| Done::Published) }));
     }

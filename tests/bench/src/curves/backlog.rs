@@ -4,12 +4,14 @@ use super::Sample;
 use crate::consume::{Mode, Pulls, consume, make_subscriptions, make_topics, read_back};
 use crate::http::Connection;
 use crate::load::Size;
-use crate::loads::ledger;
+use crate::loads::ledger as ledger_of;
 use crate::publish::{Load, Until, book, publish};
 use crate::server::Server;
 use crate::verify::{Ledger, check, field};
 use crate::{Options, Result};
+use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// The least backlog: what is pulled at each place must be there.
@@ -18,7 +20,7 @@ pub(super) const LEAST: usize = 32_000;
 const FILLERS: usize = 16;
 const FILL: usize = 1_000;
 /// Pulls at each place, and messages a pull.
-const PULLS: u64 = 100;
+const PULLS: u64 = 300;
 const PULL: u64 = 100;
 /// Seeks by time.
 const SEEKS: u64 = 50;
@@ -30,10 +32,7 @@ pub(super) async fn run(options: &Options, folder: &Path, messages: usize) -> Re
     let (book, size, mut sample) = (book(1), Size::of_bytes(64), Sample::default());
     let until = Until::Messages((messages / FILLERS) as u64);
     publish(&server, Load { size, ..Load::new(FILLERS, FILL as u64, until) }, &book).await?;
-    let load = Load { size, first_producer: 100, ..Load::new(16, 100, Until::Time(options.seconds)) };
-    let published = publish(&server, load, &book).await?;
-    sample.cell("publish 100 × 16, msg/s", published.rate);
-    let ledger = ledger(book)?;
+    let ledger = ledger_of(book)?;
     let mut line = server.connect().await?;
     let places =
         [("head, msg/s", 0), ("middle, msg/s", ledger.end() / 2), ("tail, msg/s", ledger.end() - PULLS * PULL)];
@@ -50,6 +49,15 @@ pub(super) async fn run(options: &Options, folder: &Path, messages: usize) -> Re
     let (verified, faults) = read_back(&server, "check", size, &ledger).await?;
     sample.cell("read all by 1000, msg/s", verified as f64 / begun.elapsed().as_secs_f64());
     sample.checked((verified, faults));
+    // Last, for it makes the backlog longer.
+    let book = Rc::new(RefCell::new(vec![ledger]));
+    let load = Load { size, first_producer: 100, ..Load::new(16, 100, Until::Time(options.seconds)) };
+    let published = publish(&server, load, &book).await?;
+    sample.cell("publish 100 × 16, msg/s", published.rate);
+    let ledger = ledger_of(book)?;
+    let pulls = Pulls { size, count: FILL as u64, last_only: true, at_most: u64::MAX };
+    let taken = consume(&mut server.connect().await?, "check", pulls).await?;
+    sample.checked(check(&ledger, ledger.end() - published.total..ledger.end(), true, &[taken]));
     Ok(sample)
 }
 
