@@ -60,7 +60,7 @@ const CURVES: &[Curve] = &[
         name: "topics",
         what: "Number of topics, a cumulative subscription each; 1 KiB messages, each connection goes round all topics",
         points: &[1, 100, 10_000],
-        label: |topics| format!("{} topics", number(topics as f64)),
+        label: |topics| number(topics as f64),
         flat: true,
         run: |o, f, point| Box::pin(topics::run(o, f, point)),
     },
@@ -68,7 +68,7 @@ const CURVES: &[Curve] = &[
         name: "subscriptions",
         what: "Number of individual subscriptions on one topic; 1 KiB messages",
         points: &[1, 10, 100],
-        label: |subscriptions| format!("{subscriptions} subscriptions"),
+        label: |subscriptions| number(subscriptions as f64),
         flat: true,
         run: |o, f, point| Box::pin(subscriptions::run(o, f, point)),
     },
@@ -76,7 +76,7 @@ const CURVES: &[Curve] = &[
         name: "backlog",
         what: "Messages of 64 bytes that one topic keeps (the first row: only what is pulled)",
         points: &[backlog::LEAST, 1_000_000, 10_000_000],
-        label: |messages| format!("{} messages", number(messages as f64)),
+        label: |messages| number(messages as f64),
         flat: true,
         run: |o, f, point| Box::pin(backlog::run(o, f, point)),
     },
@@ -84,7 +84,11 @@ const CURVES: &[Curve] = &[
         name: "sizes",
         what: "Size of messages, 16 connections",
         points: &[256, 1 << 10, 64 << 10, 1 << 20],
-        label: |bytes| if bytes < 1 << 20 { format!("{} KiB", bytes as f64 / 1_024.0) } else { "1 MiB".to_owned() },
+        label: |bytes| match bytes {
+            0..1_024 => format!("{bytes} B"),
+            1_024..1_048_576 => format!("{} KiB", bytes >> 10),
+            _ => format!("{} MiB", bytes >> 20),
+        },
         flat: false,
         run: |o, f, point| Box::pin(sizes::run(o, f, point)),
     },
@@ -170,7 +174,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
 fn text(curve: &Curve, runs: &[Runs]) -> String {
     let columns = runs.iter().map(Runs::columns).max_by_key(Vec::len).unwrap_or_default();
-    let mut table = Table::new([""].into_iter().chain(columns.iter().copied()).chain(["verified"]));
+    let mut table = Table::new([curve.name].into_iter().chain(columns.iter().copied()).chain(["verified"]));
     let mut void = String::new();
     for (point, runs) in curve.points.iter().zip(runs) {
         let label = (curve.label)(*point);
@@ -247,6 +251,6 @@ mod tests {
         let mut damaged = runs(&[1.0]);
         damaged.samples[0].faults.damaged = 1;
         let shown = text(&CURVES[0], &[runs(&[1.0]), damaged, runs(&[1.0])]);
-        assert!(shown.contains("VOID 100 topics: 0 lost, 0 duplicated, 1 damaged"), "{shown}");
+        assert!(shown.contains("VOID 100: 0 lost, 0 duplicated, 1 damaged"), "{shown}");
     }
 }
