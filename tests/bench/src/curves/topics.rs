@@ -25,7 +25,6 @@ pub(super) async fn run(options: &Options, folder: &Path, topics: usize) -> Resu
     sample.cell("100 × 16, msg/s", batches.rate);
     sample.cell("a CPU-s ", batches.per_cpu);
     sample.cell("resident at most, MiB", server.memory()?.1);
-    let checked = read_back_each(&server, size, &book.borrow()).await?;
-    sample.checked(checked);
+    sample.checked(read_back_each(&server, size, &book.take()).await?);
     Ok(sample)
 }
