@@ -11,6 +11,7 @@ pub mod message;
 #[cfg(feature = "planted")]
 pub mod planted;
 pub mod project;
+pub mod schema;
 pub mod subscription;
 pub mod topic;
 pub mod user;

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub retention_held: IntGauge,
     /// Messages copied to a dead-letter topic.
     pub dead_lettered_messages: IntCounter,
+    /// Administrative calls that are not in the audit topic.
+    pub audit_lost: IntCounter,
     /// Compare-and-append or compare-and-set lost to another writer, by log kind.
     pub conflicts: IntCounterVec,
     /// Storage outcomes that had to be resolved by reading back, by log kind.
@@ -102,6 +104,8 @@ impl Metrics {
             retention_held: make.gauge("angelia_retention_held", "1 while retention doubts the clock")?,
             dead_lettered_messages: make
                 .counter("angelia_dead_lettered_messages_total", "Messages copied to a dead-letter topic")?,
+            audit_lost: make
+                .counter("angelia_audit_lost_total", "Administrative calls that are not in the audit topic")?,
             conflicts: make.counters(
                 "angelia_store_conflicts_total",
                 "Conditional writes lost to another writer",

@@ -90,6 +90,7 @@ fn queries(operation: Op) -> Vec<&'static str> {
         Op::UsersList => vec!["pageSize", "pageToken", "nextPageToken", "details", "project"],
         Op::Status => vec!["details"],
         Op::SubscriptionsTimeToOffset => vec!["time"],
+        Op::SchemasValidate => vec!["attributes"],
         _ => Vec::new(),
     }
 }
@@ -117,11 +118,18 @@ fn body(operation: Op) -> Option<(Value, bool)> {
     let text = json!({ "type": "string" });
     let body = match operation {
         Op::ProjectsCreate => object(json!({ "description": text })),
-        Op::ProjectsUpdate => object(json!({ "name": text, "description": text })),
+        Op::ProjectsUpdate => object(json!({ "name": text, "description": text, "quota": quota() })),
         Op::UsersCreate | Op::UsersUpdate | Op::MembersCreate | Op::MembersUpdate => user(),
         Op::MembersAdd => object(json!({ "roles": strings() })),
         Op::MembersRemove => return Some((json!({}), false)),
-        Op::TopicsCreate => return Some((object(json!({ "schema": text })), false)),
+        Op::TopicsCreate | Op::TopicsAttachSchema => return Some((object(json!({ "schema": text })), false)),
+        Op::SchemasCreate | Op::SchemasUpdate => object(json!({
+            "name": { "type": "string", "examples": ["projects/project/schemas/schema"] },
+            "type": { "type": "string", "enum": ["json", "avro"] },
+            "schema": { "type": "object" },
+            "attributes": { "type": "object", "description": "A JSON Schema of the map of attributes." },
+        })),
+        Op::SchemasValidate => json!({ "description": "The JSON document itself; for Avro an object with `data` as base64." }),
         Op::TopicsPublish => publish(),
         Op::TopicsModifyAcl | Op::SubscriptionsModifyAcl => object(json!({ "authorized_users": strings() })),
         Op::SubscriptionsCreate => subscription(),
@@ -138,6 +146,11 @@ fn body(operation: Op) -> Option<(Value, bool)> {
         _ => return None,
     };
     Some((body, true))
+}
+
+fn quota() -> Value {
+    let most = json!({ "type": "integer", "minimum": 0 });
+    object(json!({ "messagesPerSecond": most, "bytesPerSecond": most, "topics": most, "subscriptions": most }))
 }
 
 fn user() -> Value {

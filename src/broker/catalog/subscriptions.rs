@@ -61,11 +61,12 @@ impl Broker {
     }
 
     /// Makes a subscription that begins at its topic's present end; [`Error::NotFound`] project or topic,
-    /// [`Error::AlreadyExists`].
+    /// [`Error::AlreadyExists`], [`Error::QuotaExceeded`].
     pub async fn create_subscription(&self, project: ProjectId, new: NewSubscription) -> Result<Arc<Subscription>> {
         self.project_by_id(project).await?;
         let now = self.now();
         let NewSubscription { name, topic, settings, created_by } = new;
+        let _room = self.room_for::<Subscription>(project, &name, "subscriptions", |quota| quota.subscriptions).await?;
         let log = LogRef(self.inner.options.random.id());
         let subscription = Subscription {
             id: SubscriptionId(self.fresh_identity(now)),

@@ -3,6 +3,7 @@
 mod administration;
 mod bad_input;
 mod consuming;
+mod schemas;
 mod transport;
 mod waiting;
 

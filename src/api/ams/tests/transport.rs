@@ -19,7 +19,6 @@ async fn unknown_paths_and_methods_get_the_404_page() {
         (Method::GET, "/v1/users/usageReport"),
         (Method::GET, "/v1/projects/DEMO/topics/t1:metrics"),
         (Method::POST, "/v1/registrations"),
-        (Method::GET, "/v1/projects/DEMO/schemas"),
         (Method::POST, "/v1/projects/DEMO/subscriptions/s:modifyPushConfig"),
     ] {
         let reply = world.call(method.clone(), path, "").await;
