@@ -1,6 +1,7 @@
 use super::*;
 use apache_avro::types::Value as Datum;
-use apache_avro::{Schema, to_avro_datum};
+use apache_avro::Schema;
+use apache_avro::writer::datum::GenericDatumWriter;
 use serde_json::json;
 
 /// The record that ARGO's monitoring sends its results as.
@@ -39,7 +40,8 @@ fn metric() -> Vec<u8> {
         ("actual_data".to_owned(), none()),
         ("tags".to_owned(), some(Datum::Map(tags))),
     ]);
-    to_avro_datum(&Schema::parse_str(METRIC_DATA).unwrap(), record).unwrap()
+    let schema = Schema::parse_str(METRIC_DATA).unwrap();
+    GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(record).unwrap()
 }
 
 #[test]

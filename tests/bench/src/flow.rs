@@ -1,7 +1,7 @@
 //! Rows in which messages are published and consumed at the same time: fan-out, and the time from end to end.
 
 use crate::http::Connection;
-use crate::load::publish_body;
+use crate::load::{Form, publish_body};
 use crate::report::Figure;
 use crate::rows::{PULL, percentiles, prepare};
 use crate::server::Server;
@@ -44,7 +44,7 @@ async fn produce(
     for round in 0..total / batch {
         let due = begun + every * u32::try_from(round)?;
         tokio::time::sleep_until(due.into()).await;
-        publish_body(u32::try_from(producer)?, round * batch, batch, &mut body);
+        publish_body(Form::Noise, u32::try_from(producer)?, round * batch, batch, &mut body);
         let now = Instant::now();
         if let Some(own) = sent.borrow_mut().at.get_mut(producer) {
             own.extend((0..batch).map(|_| now));

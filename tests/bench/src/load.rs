@@ -2,6 +2,8 @@
 //!
 //! The text that goes over the wire is built directly in base64's own letters; the client spends no time on encoding.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -24,6 +26,35 @@ static NOISE_TEXT: LazyLock<String> = LazyLock::new(|| {
     (0..NOISE).map(|_| letter()).collect()
 });
 
+/// What a message's bytes are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// Noise.
+    Noise,
+    /// A JSON document of ten fields, as [`SCHEMA`] wants it.
+    Document,
+}
+
+/// The schema of documents.
+pub(crate) const SCHEMA: &str = r#"{"type":"json","schema":{"type":"object","additionalProperties":false,
+    "required":["timestamp","service","hostname","metric","status","summary"],"properties":{
+    "timestamp":{"type":"string","minLength":20},"service":{"type":"string"},"hostname":{"type":"string","maxLength":255},
+    "metric":{"type":"string"},"status":{"enum":["OK","WARNING","CRITICAL"]},"site":{"type":"string"},"vo":{"type":"string"},
+    "duration":{"type":"number","minimum":0},"attempts":{"type":"integer","minimum":1},"summary":{"type":"string"}}}}"#;
+/// A document up to its stamp: a multiple of three bytes, so that its base64 ends there.
+const HEAD: &str = concat!(
+    r#"{"timestamp":"2026-01-02T03:04:05Z","service":"org.argo.ams","hostname":"ams.example.org","#,
+    r#""metric":"argo.AMS-Check","status":"OK","site":"SITE-A","vo":"ops","duration":0.25,"attempts":3,"summary":    ""#
+);
+const TAIL: &str = "\"} ";
+
+/// The beginning and the end of a document's text, and what fills it: letters that stand for letters.
+static DOCUMENT: LazyLock<(String, String, String)> = LazyLock::new(|| {
+    let filler: String = NOISE_TEXT.chars().filter(char::is_ascii_alphanumeric).cycle().take(NOISE).collect();
+    let whole = filler.get(..filler.len() / 3 * 3).unwrap_or_default();
+    (STANDARD.encode(HEAD), STANDARD.encode(TAIL), STANDARD.encode(whole))
+});
+
 /// Which message: who sent it, and the how manieth it is of his.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Stamp {
@@ -39,8 +70,41 @@ impl Stamp {
         out.push_str("QQ==");
     }
 
+    /// Appends the message as a document.
+    fn write_document(self, out: &mut String) {
+        let (head, tail, _) = &*DOCUMENT;
+        out.push_str(head);
+        STANDARD.encode_string(format!("{:08x}{:016x}", self.producer, self.sequence), out);
+        out.push_str(self.document_filler());
+        out.push_str(tail);
+    }
+
+    /// The message that this text of a document is.
+    fn read_document(text: &str) -> Option<Self> {
+        let (head, tail, _) = &*DOCUMENT;
+        let (stamp, filler) = text.strip_prefix(head.as_str())?.strip_suffix(tail.as_str())?.split_at_checked(STAMP / 3 * 4)?;
+        let stamp = String::from_utf8(STANDARD.decode(stamp).ok()?).ok()?;
+        let (producer, sequence) = stamp.split_at_checked(8)?;
+        let stamp = Self {
+            producer: u32::from_str_radix(producer, 16).ok()?,
+            sequence: u64::from_str_radix(sequence, 16).ok()?,
+        };
+        (filler == stamp.document_filler()).then_some(stamp)
+    }
+
+    fn document_filler(self) -> &'static str {
+        let (head, tail, filler) = &*DOCUMENT;
+        let length = TEXT - head.len() - tail.len() - STAMP / 3 * 4;
+        let from = self.spread() % ((filler.len() - length) / 4) * 4;
+        filler.get(from..from + length).unwrap_or_default()
+    }
+
     /// The message that this text is, if every byte of it is right.
     pub(crate) fn read(text: &str) -> Option<Self> {
+        // No stamp in hexadecimal begins so.
+        if text.starts_with("eyJ") {
+            return Self::read_document(text);
+        }
         let (stamp, rest) = text.split_at_checked(STAMP)?;
         let (producer, sequence) = stamp.split_at_checked(8)?;
         let stamp = Self {
@@ -50,20 +114,27 @@ impl Stamp {
         (rest.strip_suffix("QQ==")? == stamp.filler()).then_some(stamp)
     }
 
+    fn spread(self) -> usize {
+        (self.sequence.wrapping_mul(7_919) ^ u64::from(self.producer).wrapping_mul(104_729)) as usize
+    }
+
     fn filler(self) -> &'static str {
-        let spread = (self.sequence.wrapping_mul(7_919) ^ u64::from(self.producer).wrapping_mul(104_729)) as usize;
-        let from = spread % (NOISE - FILLER);
+        let from = self.spread() % (NOISE - FILLER);
         NOISE_TEXT.get(from..from + FILLER).unwrap_or_default()
     }
 }
 
 /// The body of a publish request of `count` messages from `first` on.
-pub(crate) fn publish_body(producer: u32, first: u64, count: u64, out: &mut String) {
+pub(crate) fn publish_body(form: Form, producer: u32, first: u64, count: u64, out: &mut String) {
     out.clear();
     out.push_str("{\"messages\":[");
     for sequence in first..first + count {
         out.push_str(if sequence == first { "{\"data\":\"" } else { ",{\"data\":\"" });
-        Stamp { producer, sequence }.write(out);
+        let stamp = Stamp { producer, sequence };
+        match form {
+            Form::Noise => stamp.write(out),
+            Form::Document => stamp.write_document(out),
+        }
         out.push_str("\"}");
     }
     out.push_str("]}");
@@ -80,6 +151,17 @@ mod tests {
         stamp.write(&mut text);
         assert_eq!(text.len(), TEXT);
         assert_eq!(Stamp::read(&text), Some(stamp));
+    }
+
+    #[test]
+    fn a_document_is_as_long_and_reads_back_and_is_json() {
+        let stamp = Stamp { producer: 17, sequence: 123_456_789 };
+        let mut text = String::new();
+        stamp.write_document(&mut text);
+        assert_eq!(text.len(), TEXT);
+        assert_eq!(Stamp::read(&text), Some(stamp));
+        let document: serde_json::Value = serde_json::from_slice(&STANDARD.decode(&text).unwrap()).unwrap();
+        assert_eq!(document.as_object().unwrap().len(), 10);
     }
 
     #[test]

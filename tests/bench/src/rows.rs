@@ -1,7 +1,7 @@
 //! The rows, as data, and how each is run.
 
 use crate::http::Connection;
-use crate::load::publish_body;
+use crate::load::{Form, SCHEMA, publish_body};
 use crate::report::Figure;
 use crate::server::Server;
 use crate::verify::{Acknowledged, Faults, Reader, message_ids};
@@ -45,7 +45,7 @@ pub(crate) const ROWS: &[Row] = &[
         unit: "msg/s",
         goal: ">= 3,000",
         ceiling: Some("wire-1"),
-        run: |o, f| Box::pin(publish(o, f, 1, 1)),
+        run: |o, f| Box::pin(publish(o, f, 1, 1, Form::Noise)),
     },
     Row {
         name: "wire-64",
@@ -61,7 +61,7 @@ pub(crate) const ROWS: &[Row] = &[
         unit: "msg/s",
         goal: ">= 35,000",
         ceiling: Some("wire-64"),
-        run: |o, f| Box::pin(publish(o, f, 64, 1)),
+        run: |o, f| Box::pin(publish(o, f, 64, 1, Form::Noise)),
     },
     Row {
         name: "wire-batches",
@@ -77,7 +77,15 @@ pub(crate) const ROWS: &[Row] = &[
         unit: "msg/s",
         goal: ">= 360,000",
         ceiling: Some("wire-batches"),
-        run: |o, f| Box::pin(publish(o, f, 16, 100)),
+        run: |o, f| Box::pin(publish(o, f, 16, 100, Form::Noise)),
+    },
+    Row {
+        name: "batches-validated",
+        what: "the same, JSON schema of 10 fields",
+        unit: "msg/s",
+        goal: ">= 60 %",
+        ceiling: Some("batches"),
+        run: |o, f| Box::pin(publish(o, f, 16, 100, Form::Document)),
     },
     Row {
         name: "consume-individual",
@@ -204,7 +212,7 @@ pub(crate) async fn prepare(server: &Server, subscriptions: &[(String, bool)]) -
 async fn publish_load(
     server: &Server,
     connections: usize,
-    batch: u64,
+    batch: (u64, Form),
     until: Until,
     measure_from: Instant,
 ) -> Result<Published> {
@@ -225,7 +233,7 @@ async fn publish_load(
 async fn publisher(
     mut line: Connection,
     producer: usize,
-    batch: u64,
+    (batch, form): (u64, Form),
     until: Until,
     measure_from: Instant,
     all: Rc<RefCell<Published>>,
@@ -239,7 +247,7 @@ async fn publisher(
             Until::Messages(count) if next >= count => return Ok(()),
             Until::Time(_) | Until::Messages(_) => {}
         }
-        publish_body(u32::try_from(producer)?, next, batch, &mut body);
+        publish_body(form, u32::try_from(producer)?, next, batch, &mut body);
         let begun = Instant::now();
         let ids = message_ids(line.call("POST", "/v1/projects/b/topics/t:publish", body.as_bytes()).await?);
         now = Instant::now();
@@ -301,14 +309,19 @@ async fn consume_shared(
     }
 }
 
-async fn publish(options: &Options, folder: &Path, connections: usize, batch: u64) -> Result<Figure> {
+async fn publish(options: &Options, folder: &Path, connections: usize, batch: u64, form: Form) -> Result<Figure> {
     let server = Server::start(&options.server, folder)?;
     prepare(&server, &[("check".to_owned(), false)]).await?;
+    if form == Form::Document {
+        let mut line = server.connect().await?;
+        line.call("POST", "/v1/projects/b/schemas/s", SCHEMA.as_bytes()).await?;
+        line.call("POST", "/v1/projects/b/topics/t:attachSchema", br#"{"schema":"projects/b/schemas/s"}"#).await?;
+    }
     let begun = Instant::now();
     let measure_from = begun + options.seconds / WARM_UP;
     let cpu_before = server.cpu()?;
     let published =
-        publish_load(&server, connections, batch, Until::Time(begun + options.seconds), measure_from).await?;
+        publish_load(&server, connections, (batch, form), Until::Time(begun + options.seconds), measure_from).await?;
     let cpu = server.cpu()? - cpu_before;
     let (_, peak_mib) = server.memory()?;
     let total: usize = published.acknowledged.iter().map(Vec::len).sum();
@@ -330,7 +343,7 @@ async fn wire(options: &Options, folder: &Path, connections: usize, batch: u64) 
     let begun = Instant::now();
     let (measure_from, cpu_before) = (begun + options.seconds / WARM_UP, server.cpu()?);
     let published =
-        publish_load(&server, connections, batch, Until::Time(begun + options.seconds), measure_from).await?;
+        publish_load(&server, connections, (batch, Form::Noise), Until::Time(begun + options.seconds), measure_from).await?;
     let cpu = server.cpu()? - cpu_before;
     let total: usize = published.acknowledged.iter().map(Vec::len).sum();
     let span = options.seconds - options.seconds / WARM_UP;
@@ -352,7 +365,8 @@ fn to_consume(options: &Options) -> u64 {
 }
 
 async fn fill(server: &Server, each: u64) -> Result<Acknowledged> {
-    Ok(publish_load(server, FILL_CONNECTIONS, FILL_BATCH, Until::Messages(each), Instant::now()).await?.acknowledged)
+    let until = Until::Messages(each);
+    Ok(publish_load(server, FILL_CONNECTIONS, (FILL_BATCH, Form::Noise), until, Instant::now()).await?.acknowledged)
 }
 
 async fn individual(options: &Options, folder: &Path) -> Result<Figure> {

@@ -29,6 +29,7 @@ const SUITES: &[&str] = &[
     "openapi",
     "clock_jump",
     "library",
+    "schemas",
     "checklist",
     "bad_input",
     "tools",
