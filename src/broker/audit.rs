@@ -4,9 +4,9 @@
 //! [`PATIENCE`]: then the call goes on, the message goes to the service's own log, and is counted as lost. What is in a message is the dialects'
 //! affair.
 
+use super::Broker;
 use super::catalog::{NewProject, NewTopic};
 use super::codec::message::NewMessage;
-use super::Broker;
 use crate::domain::message::{Attributes, PayloadForm};
 use crate::domain::topic::Retention;
 use crate::domain::{Error, Name, ProjectId, Resource, Result};
@@ -57,7 +57,12 @@ impl Broker {
         let stored = async {
             let topic = self.topic(*project, topic).await?;
             let mut batch = self.batch();
-            batch.push(&NewMessage { payload: &told, form: PayloadForm::Binary, attributes, ..NewMessage::default() })?;
+            batch.push(&NewMessage {
+                payload: &told,
+                form: PayloadForm::Binary,
+                attributes,
+                ..NewMessage::default()
+            })?;
             self.topic_actor(&topic)?.publish(self, batch, None).await
         };
         let why = match tokio::time::timeout(PATIENCE, stored).await {

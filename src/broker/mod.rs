@@ -29,8 +29,8 @@ pub(crate) mod sweeper;
 pub mod topic;
 
 pub use catalog::{
-    NewProject, NewSchema, NewSubscription, NewTopic, Page, PageRequest, ProjectChange, SchemaChange, SubscriptionChange,
-    TopicChange,
+    NewProject, NewSchema, NewSubscription, NewTopic, Page, PageRequest, ProjectChange, SchemaChange,
+    SubscriptionChange, TopicChange,
 };
 pub use codec::message::{BatchBuilder, NewMessage};
 pub use random::Random;

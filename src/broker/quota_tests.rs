@@ -1,8 +1,8 @@
 use super::*;
 use crate::broker::fixture::Fixture;
 use crate::broker::{NewMessage, NewTopic};
-use crate::domain::topic::{Retention, Topic};
 use crate::domain::Resource;
+use crate::domain::topic::{Retention, Topic};
 
 const SECOND: Duration = Duration::from_secs(1);
 

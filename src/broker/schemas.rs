@@ -1,8 +1,8 @@
 //! Messages held against schemas: which compiled rules are kept in memory, and where the work is done. What the rules mean is
 //! `validation`'s; the schemas' documents are the catalogue's.
 
-use super::codec::message::BatchBuilder;
 use super::Broker;
+use super::codec::message::BatchBuilder;
 use crate::domain::message::{Attributes, PayloadForm};
 use crate::domain::schema::{Rules, Schema};
 use crate::domain::topic::Topic;

@@ -65,9 +65,16 @@ mod tests {
 
     #[test]
     fn the_offence_is_where_go_sees_it() {
-        for (text, at) in
-            [("DGFnZWxvc8T8Cg", 12), ("not base64!", 3), ("abc", 0), ("ab=c", 3), ("ab=", 3), ("ab==x", 4), ("====", 0), ("A===", 1)]
-        {
+        for (text, at) in [
+            ("DGFnZWxvc8T8Cg", 12),
+            ("not base64!", 3),
+            ("abc", 0),
+            ("ab=c", 3),
+            ("ab=", 3),
+            ("ab==x", 4),
+            ("====", 0),
+            ("A===", 1),
+        ] {
             assert_eq!(decode(text.as_bytes()), Err(at), "{text}");
         }
     }

@@ -79,7 +79,7 @@ def test_messages_that_keep_the_schema_pass_and_others_are_named(world):
     ams.publish("t", [AmsMessage(data=good), AmsMessage(data=good)])
     words = refused(ams, AmsMessage(data=good), AmsMessage(data=json.dumps({"name": "a", "telephone": 5})))
     assert words.startswith("Message 1 data is not valid.1)(root): email is required.2)telephone: Invalid type. Expected: string, given: integer."), words
-    assert refused(ams, AmsMessage(data="")).startswith("Message 0 data is not valid JSON format,EOF")
+    assert refused(ams, AmsMessage(attributes={"a": "b"})).startswith("Message 0 data is not valid JSON format,EOF")
     same(len(ams.pull_sub("all", 10, True)), 2)
     same(raw.publish("t", {"data": "not base64!"}).json()["error"]["message"],
          "Message 0 is not in valid base64 enocding,illegal base64 data at input byte 3")

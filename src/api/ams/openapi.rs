@@ -129,7 +129,9 @@ fn body(operation: Op) -> Option<(Value, bool)> {
             "schema": { "type": "object" },
             "attributes": { "type": "object", "description": "A JSON Schema of the map of attributes." },
         })),
-        Op::SchemasValidate => json!({ "description": "The JSON document itself; for Avro an object with `data` as base64." }),
+        Op::SchemasValidate => {
+            json!({ "description": "The JSON document itself; for Avro an object with `data` as base64." })
+        }
         Op::TopicsPublish => publish(),
         Op::TopicsModifyAcl | Op::SubscriptionsModifyAcl => object(json!({ "authorized_users": strings() })),
         Op::SubscriptionsCreate => subscription(),

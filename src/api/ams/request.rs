@@ -5,7 +5,9 @@ use super::paths::{Match, Operation, RequestPath, Route, Variables};
 use super::principal::{self, Principal};
 use super::query::Query;
 use super::room::{Large, SMALL, Share};
-use super::{Ams, audit, cors, members, offsets, projects, publish, pull, schemas, status, subscriptions, topics, users};
+use super::{
+    Ams, audit, cors, members, offsets, projects, publish, pull, schemas, status, subscriptions, topics, users,
+};
 use crate::api::hang_up;
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;

@@ -60,7 +60,8 @@ impl Broker {
         let now = self.now();
         let NewProject { name, description, created_by } = new;
         let id = ProjectId(self.fresh_identity(now));
-        let project = Project { id, name, description, created_by, created_at: now, modified_at: now, quota: Quota::default() };
+        let project =
+            Project { id, name, description, created_by, created_at: now, modified_at: now, quota: Quota::default() };
         self.make(project, async { Ok(()) }).await
     }
 

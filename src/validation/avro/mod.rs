@@ -166,9 +166,8 @@ impl<'a> Walk<'a> {
             self.long().map_err(|why| format!("cannot decode binary {of} block size: {why}"))?;
         }
         let count = count.checked_abs().filter(|count| *count <= BLOCK_MAX);
-        let count = count.ok_or_else(|| {
-            format!("cannot decode binary {of} when block count exceeds MaxBlockCount: {BLOCK_MAX}")
-        })?;
+        let count = count
+            .ok_or_else(|| format!("cannot decode binary {of} when block count exceeds MaxBlockCount: {BLOCK_MAX}"))?;
         Ok(Some(count).filter(|count| *count > 0))
     }
 

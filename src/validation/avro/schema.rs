@@ -180,8 +180,8 @@ impl Reader {
         let size = map.get("size").ok_or_else(|| format!("Fixed \"{name}\" ought to have size key"))?;
         let bytes = size.as_u64().filter(|bytes| (1..=FIXED_MAX).contains(bytes));
         let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
-        let bytes = bytes
-            .ok_or_else(|| format!("Fixed \"{name}\" size ought to be number greater than zero: {}", go(size)))?;
+        let bytes =
+            bytes.ok_or_else(|| format!("Fixed \"{name}\" size ought to be number greater than zero: {}", go(size)))?;
         Ok(self.fill(place, Node::Fixed { name, size: bytes }))
     }
 
@@ -194,7 +194,8 @@ impl Reader {
         let mut seen = HashSet::new();
         let mut read = Vec::with_capacity(list.len());
         for (at, field) in list.iter().enumerate() {
-            let wrong = |why: &str| format!("Record \"{name}\" field {} ought to be valid Avro named type: {why}", at + 1);
+            let wrong =
+                |why: &str| format!("Record \"{name}\" field {} ought to be valid Avro named type: {why}", at + 1);
             let parts = field.as_object().ok_or_else(|| wrong(&format!("ought to be object: {}", go(field))))?;
             let own = parts.get("name").and_then(Value::as_str).filter(|own| !own.is_empty());
             let own = own.ok_or_else(|| wrong("schema ought to have name key"))?;

@@ -1,6 +1,6 @@
 use super::*;
-use apache_avro::types::Value as Datum;
 use apache_avro::Schema;
+use apache_avro::types::Value as Datum;
 use apache_avro::writer::datum::GenericDatumWriter;
 use serde_json::json;
 
@@ -77,23 +77,54 @@ fn schemas_are_refused_in_the_originals_words() {
 
 #[test]
 fn each_type_is_refused_in_the_originals_words() {
-    let record = |kind: &str| format!(r#"{{"type":"record","name":"R","namespace":"n","fields":[{{"name":"f","type":{kind}}}]}}"#);
+    let record = |kind: &str| {
+        format!(r#"{{"type":"record","name":"R","namespace":"n","fields":[{{"name":"f","type":{kind}}}]}}"#)
+    };
     for (schema, datum, words) in [
         (r#""int""#.to_owned(), &[0x80][..], "short buffer"),
-        (r#""boolean""#.to_owned(), &[2], "cannot decode binary boolean: expected: Go byte(0) or byte(1); received: byte(2)"),
+        (
+            r#""boolean""#.to_owned(),
+            &[2],
+            "cannot decode binary boolean: expected: Go byte(0) or byte(1); received: byte(2)",
+        ),
         (r#""double""#.to_owned(), &[0; 7], "cannot decode binary double: short buffer"),
         (r#""bytes""#.to_owned(), &[4, 0], "cannot decode binary bytes: short buffer"),
-        (r#"{"type":"enum","name":"E","symbols":["A","B"]}"#.to_owned(), &[4],
-         "cannot decode binary enum \"E\": index ought to be between 0 and 1; read index: 2"),
-        (r#"["null","double"]"#.to_owned(), &[6], "cannot decode binary union: index ought to be between 0 and 1; read index: 3"),
-        (r#"["null","double"]"#.to_owned(), &[2], "cannot decode binary union item 2: cannot decode binary double: short buffer"),
-        (r#"{"type":"array","items":"boolean"}"#.to_owned(), &[4, 1, 9, 0],
-         "cannot decode binary array item 2: cannot decode binary boolean: expected: Go byte(0) or byte(1); received: byte(9)"),
+        (
+            r#"{"type":"enum","name":"E","symbols":["A","B"]}"#.to_owned(),
+            &[4],
+            "cannot decode binary enum \"E\": index ought to be between 0 and 1; read index: 2",
+        ),
+        (
+            r#"["null","double"]"#.to_owned(),
+            &[6],
+            "cannot decode binary union: index ought to be between 0 and 1; read index: 3",
+        ),
+        (
+            r#"["null","double"]"#.to_owned(),
+            &[2],
+            "cannot decode binary union item 2: cannot decode binary double: short buffer",
+        ),
+        (
+            r#"{"type":"array","items":"boolean"}"#.to_owned(),
+            &[4, 1, 9, 0],
+            "cannot decode binary array item 2: cannot decode binary boolean: expected: Go byte(0) or byte(1); received: byte(9)",
+        ),
         (r#"{"type":"array","items":"long"}"#.to_owned(), &[], "cannot decode binary array block count: short buffer"),
-        (r#"{"type":"map","values":"null"}"#.to_owned(), &[4, 2, b'a', 2, b'a', 0], "cannot decode binary map: duplicate key: \"a\""),
-        (r#"{"type":"fixed","name":"F","size":4}"#.to_owned(), &[0, 1],
-         "cannot decode binary fixed \"F\": schema size exceeds remaining buffer size: 4 > 2 (short buffer)"),
-        (record("\"float\""), &[1], "cannot decode binary record \"n.R\" field \"f\": cannot decode binary float: short buffer"),
+        (
+            r#"{"type":"map","values":"null"}"#.to_owned(),
+            &[4, 2, b'a', 2, b'a', 0],
+            "cannot decode binary map: duplicate key: \"a\"",
+        ),
+        (
+            r#"{"type":"fixed","name":"F","size":4}"#.to_owned(),
+            &[0, 1],
+            "cannot decode binary fixed \"F\": schema size exceeds remaining buffer size: 4 > 2 (short buffer)",
+        ),
+        (
+            record("\"float\""),
+            &[1],
+            "cannot decode binary record \"n.R\" field \"f\": cannot decode binary float: short buffer",
+        ),
     ] {
         assert_eq!(rules(&schema).check(datum).unwrap_err(), words, "{schema}");
     }

@@ -183,7 +183,8 @@ impl Walk {
     }
 
     fn check_patterns(&mut self, map: &Map<String, Value>, part: &mut Part) -> Checked {
-        let own = map.get("pattern").map(|pattern| pattern.as_str().ok_or("pattern must be of a string")).transpose()?;
+        let own =
+            map.get("pattern").map(|pattern| pattern.as_str().ok_or("pattern must be of a string")).transpose()?;
         let keys = map.get("patternProperties").and_then(Value::as_object);
         let keys = keys.into_iter().flat_map(Map::keys).map(|key| ("patternProperties", key.as_str()));
         for (name, pattern) in own.map(|pattern| ("pattern", pattern)).into_iter().chain(keys) {
@@ -254,9 +255,7 @@ fn check_values(map: &Map<String, Value>) -> Checked {
     if map.get("multipleOf").and_then(Value::as_f64).is_some_and(|value| value <= 0.0) {
         return Err("multipleOf must be strictly greater than 0".to_owned());
     }
-    for (least, most) in
-        [("minLength", "maxLength"), ("minItems", "maxItems"), ("minProperties", "maxProperties")]
-    {
+    for (least, most) in [("minLength", "maxLength"), ("minItems", "maxItems"), ("minProperties", "maxProperties")] {
         let counts = [count(map, least)?, count(map, most)?];
         if let [Some(low), Some(high)] = counts
             && low > high

@@ -58,7 +58,11 @@ fn one_rule_each_is_told_in_the_originals_words() {
         (json!({"required": ["email"]}), json!({}), "(root): email is required"),
         (json!({"type": "string"}), json!(1), "(root): Invalid type. Expected: string, given: integer"),
         (json!({"type": "integer"}), json!(1.5), "(root): Invalid type. Expected: integer, given: number"),
-        (json!({"type": ["string", "null"]}), json!(2.0), "(root): Invalid type. Expected: [string,null], given: integer"),
+        (
+            json!({"type": ["string", "null"]}),
+            json!(2.0),
+            "(root): Invalid type. Expected: [string,null], given: integer",
+        ),
         (json!({"additionalProperties": false}), json!({"x": 1}), "(root): Additional property x is not allowed"),
         (json!({"minLength": 2}), json!("a"), "(root): String length must be greater than or equal to 2"),
         (json!({"maxLength": 1}), json!("ab"), "(root): String length must be less than or equal to 1"),
@@ -76,19 +80,32 @@ fn one_rule_each_is_told_in_the_originals_words() {
         (json!({"maxItems": 1}), json!([1, 2]), "(root): Array must have at most 1 items"),
         (json!({"uniqueItems": true}), json!([1, 2, 1]), "(root): array items[0,2] must be unique"),
         (json!({"contains": {"const": 1}}), json!([2]), "(root): At least one of the items must match"),
-        (json!({"items": [{}], "additionalItems": false}), json!([1, 2]), "(root): No additional items allowed on array"),
+        (
+            json!({"items": [{}], "additionalItems": false}),
+            json!([1, 2]),
+            "(root): No additional items allowed on array",
+        ),
         (json!({"minProperties": 1}), json!({}), "(root): Must have at least 1 properties"),
         (json!({"maxProperties": 0}), json!({"a": 1}), "(root): Must have at most 0 properties"),
         (json!({"dependencies": {"a": ["b"]}}), json!({"a": 1}), "(root): Has a dependency on b"),
         (json!({"not": {}}), json!(1), "(root): Must not validate the schema (not)"),
         (json!({"oneOf": [{}, {}]}), json!(1), "(root): Must validate one and only one schema (oneOf)"),
         (json!({"properties": {"a": false}}), json!({"a": 1}), "a: False always fails validation"),
-        (json!({"properties": {"o": {"properties": {"k": {"type": "null"}}}}}), json!({"o": {"k": true}}),
-         "o.k: Invalid type. Expected: null, given: boolean"),
-        (json!({"properties": {"d": {"items": {"enum": [1]}}}}), json!({"d": [1, 2]}),
-         "d.1: d.1 must be one of the following: 1"),
-        (json!({"$ref": "#/definitions/a", "definitions": {"a": {"type": ["null", "array"]}}}), json!(1),
-         "(root): Invalid type. Expected: [null,array], given: integer"),
+        (
+            json!({"properties": {"o": {"properties": {"k": {"type": "null"}}}}}),
+            json!({"o": {"k": true}}),
+            "o.k: Invalid type. Expected: null, given: boolean",
+        ),
+        (
+            json!({"properties": {"d": {"items": {"enum": [1]}}}}),
+            json!({"d": [1, 2]}),
+            "d.1: d.1 must be one of the following: 1",
+        ),
+        (
+            json!({"$ref": "#/definitions/a", "definitions": {"a": {"type": ["null", "array"]}}}),
+            json!(1),
+            "(root): Invalid type. Expected: [null,array], given: integer",
+        ),
     ] {
         let broken = rules(schema).broken(&document).unwrap_or_default();
         wrong.extend((broken != [words]).then_some((words, broken)));
@@ -100,45 +117,56 @@ fn one_rule_each_is_told_in_the_originals_words() {
 fn several_are_told_in_the_originals_order() {
     let person = json!({"type": "object", "required": ["email", "name"], "additionalProperties": false,
         "properties": {"telephone": {"type": "string"}, "name": {}, "email": {}, "age": {"minimum": 0}}});
-    breaks(person, json!({"telephone": 5, "age": -1, "x": 0}), &[
-        "(root): email is required",
-        "(root): name is required",
-        "(root): Additional property x is not allowed",
-        "age: Must be greater than or equal to 0",
-        "telephone: Invalid type. Expected: string, given: integer",
-    ]);
-    breaks(json!({"allOf": [{"required": ["a"]}, {"properties": {"b": {"type": "string"}}}], "required": ["c"]}),
-        json!({"b": 1}), &[
-        "(root): a is required",
-        "b: Invalid type. Expected: string, given: integer",
-        "(root): Must validate all the schemas (allOf)",
-        "(root): c is required",
-    ]);
-    breaks(json!({"if": {"required": ["a"]}, "then": {"required": ["b"]}, "else": {"required": ["c"]}}), json!({"a": 1}), &[
-        "(root): Must validate \"then\" as \"if\" was valid",
-        "(root): b is required",
-    ]);
-    breaks(json!({"anyOf": [{"type": "string"}, {"type": "object", "required": ["a", "b"]}]}), json!({}), &[
-        "(root): Must validate at least one schema (anyOf)",
-        "(root): a is required",
-        "(root): b is required",
-    ]);
-    breaks(json!({"propertyNames": {"maxLength": 1}}), json!({"ab": 1}), &[
-        "(root): Property name of \"ab\" does not match",
-        "(root): String length must be less than or equal to 1",
-    ]);
-    breaks(json!({"type": "object", "enum": [1]}), json!("x"), &["(root): Invalid type. Expected: object, given: string"]);
+    breaks(
+        person,
+        json!({"telephone": 5, "age": -1, "x": 0}),
+        &[
+            "(root): email is required",
+            "(root): name is required",
+            "(root): Additional property x is not allowed",
+            "age: Must be greater than or equal to 0",
+            "telephone: Invalid type. Expected: string, given: integer",
+        ],
+    );
+    breaks(
+        json!({"allOf": [{"required": ["a"]}, {"properties": {"b": {"type": "string"}}}], "required": ["c"]}),
+        json!({"b": 1}),
+        &[
+            "(root): a is required",
+            "b: Invalid type. Expected: string, given: integer",
+            "(root): Must validate all the schemas (allOf)",
+            "(root): c is required",
+        ],
+    );
+    breaks(
+        json!({"if": {"required": ["a"]}, "then": {"required": ["b"]}, "else": {"required": ["c"]}}),
+        json!({"a": 1}),
+        &["(root): Must validate \"then\" as \"if\" was valid", "(root): b is required"],
+    );
+    breaks(
+        json!({"anyOf": [{"type": "string"}, {"type": "object", "required": ["a", "b"]}]}),
+        json!({}),
+        &["(root): Must validate at least one schema (anyOf)", "(root): a is required", "(root): b is required"],
+    );
+    breaks(
+        json!({"propertyNames": {"maxLength": 1}}),
+        json!({"ab": 1}),
+        &["(root): Property name of \"ab\" does not match", "(root): String length must be less than or equal to 1"],
+    );
+    breaks(
+        json!({"type": "object", "enum": [1]}),
+        json!("x"),
+        &["(root): Invalid type. Expected: object, given: string"],
+    );
 }
 
 #[test]
 fn only_the_first_value_of_a_text_counts() {
     let rules = rules(json!({"type": "object"}));
     assert_eq!(rules.check(b" {} trailing {"), Ok(()));
-    for (text, why) in [
-        (&b""[..], "EOF"),
-        (b"{", "unexpected EOF"),
-        (b"not", "invalid character 'o' in literal null (expecting 'u')"),
-    ] {
+    for (text, why) in
+        [(&b""[..], "EOF"), (b"{", "unexpected EOF"), (b"not", "invalid character 'o' in literal null (expecting 'u')")]
+    {
         assert_eq!(rules.check(text), Err(Fault::NotJson(why.to_owned())));
     }
     assert_eq!(rules.check(b"{\"a\":\"\xff\"}"), Ok(()), "as Go does");
@@ -175,7 +203,9 @@ fn schema_bombs_are_refused_soon() {
         json!({"anyOf": [{"$ref": "#"}]}),
         json!({"not": {"$ref": "#/definitions/a"}, "definitions": {"a": {"allOf": [{"$ref": "#"}]}}}),
         nested(70, r#"{"not":"#, "}"),
-        chain(|at| json!({"allOf": [{"$ref": format!("#/definitions/d{at}")}, {"$ref": format!("#/definitions/d{at}")}]})),
+        chain(
+            |at| json!({"allOf": [{"$ref": format!("#/definitions/d{at}")}, {"$ref": format!("#/definitions/d{at}")}]}),
+        ),
         json!({"pattern": "(a{1000}){1000}"}),
         json!({"pattern": "(?=a)b"}),
         json!({"pattern": r"(a)\1"}),
@@ -208,13 +238,15 @@ fn parts_shared_by_many_compile_soon() {
 
 #[test]
 fn catastrophic_patterns_take_linear_time() {
-    let found = soon(|| rules(json!({"pattern": "^(a+)+$"})).check(format!("\"{}!\"", "a".repeat(1_000_000)).as_bytes()));
+    let found =
+        soon(|| rules(json!({"pattern": "^(a+)+$"})).check(format!("\"{}!\"", "a".repeat(1_000_000)).as_bytes()));
     assert!(matches!(found, Err(Fault::Payload(_))));
 }
 
 #[test]
 fn documents_that_take_too_long_are_refused_soon() {
-    let twice = json!({"anyOf": [{"items": {"$ref": "#"}, "type": "array"}, {"items": {"$ref": "#"}, "type": "array"}]});
+    let twice =
+        json!({"anyOf": [{"items": {"$ref": "#"}, "type": "array"}, {"items": {"$ref": "#"}, "type": "array"}]});
     let text = [vec![b'['; 100], b"1".to_vec(), vec![b']'; 100]].concat();
     let found = soon(move || rules(twice).check(&text));
     assert_eq!(found, Err(Fault::Payload(vec!["(root): Takes too long to check against this schema".to_owned()])));

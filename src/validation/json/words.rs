@@ -134,8 +134,12 @@ fn closest<'e>(context: &'e [Vec<ValidationError<'static>>], at: &[Step]) -> Opt
 /// A value of a wrong type is told of as that alone.
 fn without_mistyped(mut entries: Vec<Entry>) -> Vec<Entry> {
     let parent = |entry: &Entry| entry.way.split_last().map(|(_, parent)| parent.to_vec()).unwrap_or_default();
-    let mistyped: Vec<(Vec<Step>, Vec<Step>)> =
-        entries.iter().filter(|entry| entry.mistyped).map(|entry| (parent(entry), entry.at.clone())).take(TOLD_MAX).collect();
+    let mistyped: Vec<(Vec<Step>, Vec<Step>)> = entries
+        .iter()
+        .filter(|entry| entry.mistyped)
+        .map(|entry| (parent(entry), entry.at.clone()))
+        .take(TOLD_MAX)
+        .collect();
     entries.retain(|entry| {
         let covered = |(way, at): &(Vec<Step>, Vec<Step>)| {
             entry.way.starts_with(way) && entry.at.starts_with(at) && !(entry.mistyped && parent(entry) == *way)

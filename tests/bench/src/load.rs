@@ -82,7 +82,8 @@ impl Stamp {
     /// The message that this text of a document is.
     fn read_document(text: &str) -> Option<Self> {
         let (head, tail, _) = &*DOCUMENT;
-        let (stamp, filler) = text.strip_prefix(head.as_str())?.strip_suffix(tail.as_str())?.split_at_checked(STAMP / 3 * 4)?;
+        let (stamp, filler) =
+            text.strip_prefix(head.as_str())?.strip_suffix(tail.as_str())?.split_at_checked(STAMP / 3 * 4)?;
         let stamp = String::from_utf8(STANDARD.decode(stamp).ok()?).ok()?;
         let (producer, sequence) = stamp.split_at_checked(8)?;
         let stamp = Self {

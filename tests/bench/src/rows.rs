@@ -343,7 +343,8 @@ async fn wire(options: &Options, folder: &Path, connections: usize, batch: u64) 
     let begun = Instant::now();
     let (measure_from, cpu_before) = (begun + options.seconds / WARM_UP, server.cpu()?);
     let published =
-        publish_load(&server, connections, (batch, Form::Noise), Until::Time(begun + options.seconds), measure_from).await?;
+        publish_load(&server, connections, (batch, Form::Noise), Until::Time(begun + options.seconds), measure_from)
+            .await?;
     let cpu = server.cpu()? - cpu_before;
     let total: usize = published.acknowledged.iter().map(Vec::len).sum();
     let span = options.seconds - options.seconds / WARM_UP;

@@ -33,7 +33,8 @@ impl World {
 async fn a_schema_is_made_shown_changed_and_removed_as_the_contract_says() {
     let world = World::demo().await;
     assert_eq!(world.get(SCHEMAS).await.ok().body, "{\n \"schemas\": []\n}");
-    let made = world.post(&format!("{SCHEMAS}/s"), r#"{"type":"json","schema":{"type":"object","maximum":1.0}} x"#).await.ok();
+    let made =
+        world.post(&format!("{SCHEMAS}/s"), r#"{"type":"json","schema":{"type":"object","maximum":1.0}} x"#).await.ok();
     let uuid = made.json()["uuid"].as_str().unwrap().to_owned();
     let shown = format!(
         "{{\n \"uuid\": \"{uuid}\",\n \"name\": \"projects/DEMO/schemas/s\",\n \"type\": \"json\",\n \"schema\": {{\n  \"maximum\": 1,\n  \"type\": \"object\"\n }}\n}}"
@@ -43,9 +44,15 @@ async fn a_schema_is_made_shown_changed_and_removed_as_the_contract_says() {
     let other = r#"{"TYPE":"Avro","schema":{"type":"string"},"attributes":{"required":["site"]}}"#;
     let made = world.post(&format!("{SCHEMAS}/a"), other).await.ok().json();
     assert_eq!((&made["type"], &made["attributes"]), (&json!("avro"), &json!({"required": ["site"]})));
-    let names: Vec<Value> = world.get(SCHEMAS).await.ok().json()["schemas"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    let names: Vec<Value> = world.get(SCHEMAS).await.ok().json()["schemas"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].clone())
+        .collect();
     assert_eq!(names, ["projects/DEMO/schemas/s", "projects/DEMO/schemas/a"]);
-    let changed = world.put(&format!("{SCHEMAS}/a"), r#"{"name":"projects/X/schemas/b","attributes":{}}"#).await.ok().json();
+    let changed =
+        world.put(&format!("{SCHEMAS}/a"), r#"{"name":"projects/X/schemas/b","attributes":{}}"#).await.ok().json();
     assert_eq!((&changed["uuid"], &changed["name"]), (&made["uuid"], &json!("projects/DEMO/schemas/b")));
     assert_eq!(changed.get("attributes"), None);
     assert_eq!(world.delete(&format!("{SCHEMAS}/b")).await.ok().body, "");
@@ -67,7 +74,13 @@ async fn each_error_of_schemas_is_the_contracts_and_changes_nothing() {
         (Method::POST, format!("{SCHEMAS}/n"), r#"{"type":"json","schema":[]}"#, 400, "Invalid Schema Arguments"),
         (Method::POST, format!("{SCHEMAS}/n"), r#"{"type":"json","schema":"x"}"#, 400, "Invalid Schema Arguments"),
         (Method::POST, format!("{SCHEMAS}/n"), r#"{"type":1,"schema":{}}"#, 400, "Invalid Schema Arguments"),
-        (Method::POST, format!("{SCHEMAS}/n"), r#"{"type":"json","schema":{},"attributes":[]}"#, 400, "Invalid Schema Arguments"),
+        (
+            Method::POST,
+            format!("{SCHEMAS}/n"),
+            r#"{"type":"json","schema":{},"attributes":[]}"#,
+            400,
+            "Invalid Schema Arguments",
+        ),
         (Method::POST, format!("{SCHEMAS}/person"), valid, 409, "Schema already exists"),
         (Method::POST, format!("{SCHEMAS}/person"), r#"{"type":"x"}"#, 409, "Schema already exists"),
         (Method::POST, format!("{SCHEMAS}/n"), r#"{"schema":{}}"#, 400, wrong_kind),
@@ -75,26 +88,68 @@ async fn each_error_of_schemas_is_the_contracts_and_changes_nothing() {
         (Method::POST, format!("{SCHEMAS}/n"), r#"{"type":"json"}"#, 400, "schema is invalid"),
         (Method::POST, format!("{SCHEMAS}/n"), r#"{"type":"avro","schema":null}"#, 400, "schema is invalid"),
         (Method::POST, format!("{SCHEMAS}/n"), r#"{"type":"avro","schema":{}}"#, 400, "missing type: map[]"),
-        (Method::POST, format!("{SCHEMAS}/n"), r#"{"type":"json","schema":{"pattern":"("}}"#, 400, "pattern must be a valid regex"),
-        (Method::POST, format!("{SCHEMAS}/n"), remote, 400, "$ref must stay inside the schema, like #/definitions/name; given: http://127.0.0.1/x"),
+        (
+            Method::POST,
+            format!("{SCHEMAS}/n"),
+            r#"{"type":"json","schema":{"pattern":"("}}"#,
+            400,
+            "pattern must be a valid regex",
+        ),
+        (
+            Method::POST,
+            format!("{SCHEMAS}/n"),
+            remote,
+            400,
+            "$ref must stay inside the schema, like #/definitions/name; given: http://127.0.0.1/x",
+        ),
         (Method::POST, format!("{SCHEMAS}/n:foo"), valid, 400, "Invalid schema name"),
         (Method::GET, format!("{SCHEMAS}/none"), "", 404, "Schema doesn't exist"),
         (Method::PUT, format!("{SCHEMAS}/none"), "[", 404, "Schema doesn't exist"),
         (Method::PUT, format!("{SCHEMAS}/person"), "[", 400, "Invalid Schema Arguments"),
         (Method::PUT, format!("{SCHEMAS}/person"), r#"{"name":"other"}"#, 400, "wrong schema name declaration"),
-        (Method::PUT, format!("{SCHEMAS}/person"), r#"{"name":"projects/DEMO/schemas/a b"}"#, 400, "Invalid schema name"),
+        (
+            Method::PUT,
+            format!("{SCHEMAS}/person"),
+            r#"{"name":"projects/DEMO/schemas/a b"}"#,
+            400,
+            "Invalid schema name",
+        ),
         (Method::PUT, format!("{SCHEMAS}/person"), r#"{"type":"xml"}"#, 400, wrong_kind),
         (Method::PUT, format!("{SCHEMAS}/person"), r#"{"type":"avro"}"#, 400, "unknown type name: \"object\""),
-        (Method::PUT, format!("{SCHEMAS}/person"), r#"{"schema":{"required":"a"}}"#, 400, "required must be of an array"),
+        (
+            Method::PUT,
+            format!("{SCHEMAS}/person"),
+            r#"{"schema":{"required":"a"}}"#,
+            400,
+            "required must be of an array",
+        ),
         (Method::DELETE, format!("{SCHEMAS}/none"), "", 404, "Schema doesn't exist"),
         (Method::POST, format!("{SCHEMAS}/none:validate"), "{}", 404, "Schema doesn't exist"),
-        (Method::POST, format!("{SCHEMAS}/person:validate"), "{}", 400, "Message 0 data is not valid,(root): name is required"),
+        (
+            Method::POST,
+            format!("{SCHEMAS}/person:validate"),
+            "{}",
+            400,
+            "Message 0 data is not valid,(root): name is required",
+        ),
         (Method::POST, format!("{SCHEMAS}/person:validate"), "", 400, "Message 0 data is not valid JSON format,EOF"),
         (Method::POST, format!("{topic}/none:attachSchema"), "[", 404, "Topic doesn't exist"),
         (Method::POST, format!("{topic}/t1:attachSchema"), "[", 400, "Invalid Request Body"),
         (Method::POST, format!("{topic}/t1:attachSchema"), r#"{"schema":5}"#, 400, "Invalid Request Body"),
-        (Method::POST, format!("{topic}/t1:attachSchema"), r#"{"schema":"person"}"#, 400, "wrong schema name declaration"),
-        (Method::POST, format!("{topic}/t1:attachSchema"), r#"{"schema":"projects/P/schemas/none"}"#, 404, "Schema doesn't exist"),
+        (
+            Method::POST,
+            format!("{topic}/t1:attachSchema"),
+            r#"{"schema":"person"}"#,
+            400,
+            "wrong schema name declaration",
+        ),
+        (
+            Method::POST,
+            format!("{topic}/t1:attachSchema"),
+            r#"{"schema":"projects/P/schemas/none"}"#,
+            404,
+            "Schema doesn't exist",
+        ),
         (Method::POST, format!("{topic}/none:detachSchema"), "", 404, "Topic doesn't exist"),
     ] {
         let reply = world.call(method.clone(), &path, body).await;
@@ -119,16 +174,29 @@ async fn a_message_that_breaks_its_topics_schema_is_named_and_nothing_is_stored(
             json!([{ "data": good }, { "data": encoded(r#"{"telephone":5}"#) }]),
             "Message 1 data is not valid.1)(root): name is required.2)telephone: Invalid type. Expected: string, given: integer.",
         ),
-        (json!([{ "data": "not base64!" }]), "Message 0 is not in valid base64 enocding,illegal base64 data at input byte 3"),
-        (json!([{ "data": good }, { "data": "DGFnZWxvc8T8Cg" }]), "Message 1 is not in valid base64 enocding,illegal base64 data at input byte 12"),
+        (
+            json!([{ "data": "not base64!" }]),
+            "Message 0 is not in valid base64 enocding,illegal base64 data at input byte 3",
+        ),
+        (
+            json!([{ "data": good }, { "data": "DGFnZWxvc8T8Cg" }]),
+            "Message 1 is not in valid base64 enocding,illegal base64 data at input byte 12",
+        ),
         (json!([{ "attributes": { "a": "b" } }]), "Message 0 data is not valid JSON format,EOF"),
         (json!([{ "data": encoded("{") }]), "Message 0 data is not valid JSON format,unexpected EOF"),
-        (json!([{ "data": encoded("not") }]), "Message 0 data is not valid JSON format,invalid character 'o' in literal null (expecting 'u')"),
+        (
+            json!([{ "data": encoded("not") }]),
+            "Message 0 data is not valid JSON format,invalid character 'o' in literal null (expecting 'u')",
+        ),
     ] {
         world.people_told(messages).await.is(400, message);
     }
     assert_eq!(world.dump().await, before);
-    let ids = world.people_told(json!([{ "data": good }, { "data": encoded("{\"name\":\"y\"} and more") }])).await.ok().json();
+    let ids = world
+        .people_told(json!([{ "data": good }, { "data": encoded("{\"name\":\"y\"} and more") }]))
+        .await
+        .ok()
+        .json();
     assert_eq!(ids["messageIds"], json!(["0", "1"]));
     world.delete(&format!("{SCHEMAS}/person")).await.ok();
     world.people_told(json!([{ "data": bad }])).await.ok();
@@ -146,7 +214,9 @@ async fn a_topic_shows_the_schema_that_it_has() {
     assert_eq!(shown("").await["topics"][0]["schema"], "projects/DEMO/schemas/person");
     world.put(&format!("{SCHEMAS}/person"), r#"{"name":"projects/DEMO/schemas/human"}"#).await.ok();
     assert_eq!(shown("/people").await["schema"], "projects/DEMO/schemas/human");
-    for (verb, body) in [("detachSchema", ""), ("detachSchema", ""), ("attachSchema", ""), ("attachSchema", r#"{"schema":""}"#)] {
+    for (verb, body) in
+        [("detachSchema", ""), ("detachSchema", ""), ("attachSchema", ""), ("attachSchema", r#"{"schema":""}"#)]
+    {
         let done = world.post(&format!("/v1/projects/DEMO/topics/people:{verb}"), body).await.ok();
         assert_eq!(done.body, "");
         assert_eq!(shown("/people").await.get("schema"), None);
@@ -194,7 +264,9 @@ async fn avro_is_validated_by_its_bare_binary_form() {
     let validate = |body: Value| world.post_owned(format!("{SCHEMAS}/u:validate"), body.to_string());
     validate(json!({ "data": right })).await.ok();
     validate(json!({ "data": encoded("Obj\u{1}") })).await.is(400, refused);
-    validate(json!({ "data": "x" })).await.is(400, "Message 0 is not in valid base64 enocding,illegal base64 data at input byte 0");
+    validate(json!({ "data": "x" }))
+        .await
+        .is(400, "Message 0 is not in valid base64 enocding,illegal base64 data at input byte 0");
     validate(json!({ "Data": right })).await.is(400, "Invalid Schema Payload Arguments");
     validate(json!({ "data": 5 })).await.is(400, "Invalid Request Body");
 }
@@ -229,7 +301,10 @@ async fn above_its_quota_a_project_is_told_when_to_come_again() {
     world.put("/v1/projects/DEMO/topics/t2", "").await.ok();
     world.subscription("s1", "").await;
     let body = r#"{"topic":"projects/DEMO/topics/t1"}"#;
-    world.put("/v1/projects/DEMO/subscriptions/s2", body).await.is(429, "The project's quota of subscriptions is used up");
+    world
+        .put("/v1/projects/DEMO/subscriptions/s2", body)
+        .await
+        .is(429, "The project's quota of subscriptions is used up");
     world.put("/v1/projects/DEMO/subscriptions/s1", body).await.is(409, "Subscription already exists");
 }
 
