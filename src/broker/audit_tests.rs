@@ -1,3 +1,5 @@
+//! What becomes of calls that are told, and of who would forge or remove them.
+
 use super::*;
 use crate::broker::fixture::Fixture;
 use crate::domain::Offset;

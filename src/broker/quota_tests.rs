@@ -1,3 +1,5 @@
+//! Quotas over time, and under calls that come at once.
+
 use super::*;
 use crate::broker::fixture::Fixture;
 use crate::broker::{NewMessage, NewTopic};

@@ -1,3 +1,5 @@
+//! Messages held against the schemas of their topics, through changes of both.
+
 use super::*;
 use crate::broker::fixture::Fixture;
 use crate::broker::{NewMessage, NewSchema, NewTopic, SchemaChange, TopicChange};

@@ -104,8 +104,7 @@ impl Metrics {
             retention_held: make.gauge("angelia_retention_held", "1 while retention doubts the clock")?,
             dead_lettered_messages: make
                 .counter("angelia_dead_lettered_messages_total", "Messages copied to a dead-letter topic")?,
-            audit_lost: make
-                .counter("angelia_audit_lost_total", "Administrative calls that are not in the audit topic")?,
+            audit_lost: make.counter("angelia_audit_lost_total", "Calls missing in the audit topic")?,
             conflicts: make.counters(
                 "angelia_store_conflicts_total",
                 "Conditional writes lost to another writer",

@@ -1,3 +1,5 @@
+//! Whole messages: payload and attributes together.
+
 use super::*;
 
 fn compiled(kind: SchemaKind, payload: &str, attributes: Option<&str>) -> Result<Compiled, String> {

@@ -257,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn values_are_written_as_go_writes_what_it_has_read() {
+        let value: Value =
+            serde_json::from_str(r#"{"b":[1.0,0.5,1e21,1.5e-7,18446744073709551615],"a":{"<":null},"c":true}"#)
+                .unwrap();
+        let body = object(Indent::Compact, |json| json.field("v").value(&value));
+        let expected = r#"{"v":{"a":{"\u003c":null},"b":[1,0.5,1e+21,1.5e-7,18446744073709551615],"c":true}}"#;
+        assert_eq!(String::from_utf8(body).unwrap(), expected);
+    }
+
+    #[test]
     fn strings_are_escaped_as_go_does() {
         let text = "a\"b\\c<d>e&f\u{2028}\u{2029}–é𝄞\n\r\t\u{8}\u{c}\u{1}\u{1f}\u{7f}";
         let expected = "a\\\"b\\\\c\\u003cd\\u003ee\\u0026f\\u2028\\u2029–é𝄞\\n\\r\\t\\b\\f\\u0001\\u001f\u{7f}";

@@ -1,13 +1,12 @@
 //! One request from its head to its answer: the order of everything, and which function serves which route.
 
+use super::audit::Witness;
 use super::error::{Failure, JSON, Refusal, translate};
 use super::paths::{Match, Operation, RequestPath, Route, Variables};
 use super::principal::{self, Principal};
 use super::query::Query;
 use super::room::{Large, SMALL, Share};
-use super::{
-    Ams, audit, cors, members, offsets, projects, publish, pull, schemas, status, subscriptions, topics, users,
-};
+use super::{Ams, cors, members, offsets, projects, publish, pull, schemas, status, subscriptions, topics, users};
 use crate::api::hang_up;
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
@@ -92,8 +91,9 @@ async fn respond(ams: &Ams, id: Uuid, request: &HttpRequest, found: Match<'_>, p
             return HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("404 page not found\n");
         }
     };
-    let mut who = None;
-    let (answer, failure) = match serve(ams, request, route, variables, payload, &mut who).await {
+    let mut witness = Witness::of(ams, id, request, route);
+    let who = witness.as_mut().map(|witness| &mut witness.who);
+    let (answer, failure) = match serve(ams, request, route, variables, payload, who).await {
         Ok(body) => (shown(ams, body), None),
         Err(refusal) => {
             let after = refusal.after();
@@ -105,7 +105,9 @@ async fn respond(ams: &Ams, id: Uuid, request: &HttpRequest, found: Match<'_>, p
             (answer, Some(failure))
         }
     };
-    audit::tell(ams, id, request, route, who.as_ref(), failure.as_ref()).await;
+    if let Some(witness) = witness {
+        witness.tell(failure.as_ref()).await;
+    }
     answer
 }
 
@@ -149,7 +151,7 @@ async fn serve(
     route: &'static Route,
     variables: Variables<'_>,
     payload: &mut Payload,
-    who: &mut Option<Principal>,
+    who: Option<&mut Option<Principal>>,
 ) -> Answer {
     principal::check_names(&variables)?;
     let query = Query::new(request.query_string());
@@ -161,7 +163,7 @@ async fn serve(
         _ => {}
     }
     let principal = principal::admit(ams, route, &variables, token).await?;
-    if audit::is_told(ams, route) {
+    if let Some(who) = who {
         *who = Some(principal.clone());
     }
     let mut share = ams.bodies.share();

@@ -1,3 +1,5 @@
+//! Avro data written by the reference library, cut, damaged and contrived.
+
 use super::*;
 use apache_avro::Schema;
 use apache_avro::types::Value as Datum;

@@ -1,3 +1,5 @@
+//! The words of the original, and what bombs come to.
+
 use super::*;
 use serde_json::json;
 
