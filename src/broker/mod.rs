@@ -18,6 +18,7 @@ mod history_tests;
 mod hostile_tests;
 mod log;
 mod maintenance;
+pub mod queue;
 mod quota;
 mod random;
 mod registry;

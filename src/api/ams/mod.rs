@@ -7,6 +7,7 @@
 
 mod acl;
 mod audit;
+mod bindings;
 mod bodies;
 mod cors;
 mod error;
@@ -34,6 +35,7 @@ mod subscriptions;
 mod times;
 mod topics;
 mod users;
+pub mod x509;
 
 #[cfg(test)]
 mod tests;
@@ -187,10 +189,10 @@ impl Ams {
     }
 }
 
-/// The role table that deployments of the original seed, `registrations:delete` added (quirk 55).
+/// The role table that deployments of the original seed, `registrations:delete` (quirk 55) and our extensions added.
 #[must_use]
 pub fn default_roles() -> RoleTable {
-    RoleTable::new(paths::ROUTES.iter().map(|route| (route.name, route.roles)))
+    RoleTable::new(paths::all().map(|route| (route.name, route.roles)))
 }
 
 /// Serves every path of an application: give it to `App::configure`, in each worker anew.
