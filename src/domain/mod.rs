@@ -14,6 +14,7 @@ pub mod planted;
 pub mod project;
 pub mod push;
 pub mod retry;
+pub mod schema;
 pub mod subscription;
 pub mod topic;
 pub mod user;

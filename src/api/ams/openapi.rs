@@ -91,6 +91,7 @@ fn queries(operation: Op) -> Vec<&'static str> {
         Op::Status => vec!["details"],
         Op::BindingsList => vec!["authID"],
         Op::SubscriptionsTimeToOffset => vec!["time"],
+        Op::SchemasValidate => vec!["attributes"],
         _ => Vec::new(),
     }
 }
@@ -118,12 +119,21 @@ fn body(operation: Op) -> Option<(Value, bool)> {
     let text = json!({ "type": "string" });
     let body = match operation {
         Op::ProjectsCreate => object(json!({ "description": text })),
-        Op::ProjectsUpdate => object(json!({ "name": text, "description": text })),
+        Op::ProjectsUpdate => object(json!({ "name": text, "description": text, "quota": quota() })),
         Op::UsersCreate | Op::UsersUpdate | Op::MembersCreate | Op::MembersUpdate => user(),
         Op::MembersAdd => object(json!({ "roles": strings() })),
         Op::MembersRemove => return Some((json!({}), false)),
+        Op::TopicsCreate | Op::TopicsAttachSchema => return Some((object(json!({ "schema": text })), false)),
+        Op::SchemasCreate | Op::SchemasUpdate => object(json!({
+            "name": { "type": "string", "examples": ["projects/project/schemas/schema"] },
+            "type": { "type": "string", "enum": ["json", "avro"] },
+            "schema": { "type": "object" },
+            "attributes": { "type": "object", "description": "A JSON Schema of the map of attributes." },
+        })),
+        Op::SchemasValidate => {
+            json!({ "description": "The JSON document itself; for Avro an object with `data` as base64." })
+        }
         Op::BindingsCreate | Op::BindingsUpdate => binding(),
-        Op::TopicsCreate => return Some((object(json!({ "schema": text })), false)),
         Op::TopicsPublish => publish(),
         Op::TopicsModifyAcl | Op::SubscriptionsModifyAcl => object(json!({ "authorized_users": strings() })),
         Op::SubscriptionsCreate => subscription(),
@@ -141,6 +151,11 @@ fn body(operation: Op) -> Option<(Value, bool)> {
         _ => return None,
     };
     Some((body, true))
+}
+
+fn quota() -> Value {
+    let most = json!({ "type": "integer", "minimum": 0 });
+    object(json!({ "messagesPerSecond": most, "bytesPerSecond": most, "topics": most, "subscriptions": most }))
 }
 
 fn user() -> Value {

@@ -3,6 +3,7 @@
 
 use super::payload;
 use crate::domain::Timestamp;
+use serde_json::Value;
 use std::fmt::Display;
 use std::io::Write;
 use std::ops::Range;
@@ -79,6 +80,34 @@ impl Json {
         if self.step > 0 {
             self.out.push(b'\n');
             self.out.resize(self.out.len() + self.step * self.depth, b' ');
+        }
+    }
+
+    /// A JSON value, names in order, numbers as Go writes those it has read.
+    pub(crate) fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.number("null"),
+            Value::Bool(flag) => self.boolean(*flag),
+            Value::Number(number) => match number.as_f64() {
+                Some(float) if number.is_f64() => self.float(float),
+                _ => self.number(number),
+            },
+            Value::String(text) => self.string(text),
+            Value::Array(items) => self.array(|json| items.iter().for_each(|item| json.item().value(item))),
+            Value::Object(fields) => {
+                self.object(|json| fields.iter().for_each(|(name, field)| json.entry(name).value(field)));
+            }
+        }
+    }
+
+    /// The shortest digits that read back the same; with an exponent when very large or small.
+    fn float(&mut self, float: f64) {
+        let size = float.abs();
+        if size != 0.0 && !(1e-6..1e21).contains(&size) {
+            let text = format!("{float:e}");
+            self.number(if size >= 1.0 { text.replace('e', "e+") } else { text });
+        } else {
+            self.number(float);
         }
     }
 
@@ -234,6 +263,16 @@ mod tests {
         let compact = object(Indent::Compact, sample);
         let expected = r#"{"name":"a","none":{},"empty":[],"list":[{"n":1},2],"yes":true}"#;
         assert_eq!(String::from_utf8(compact).unwrap(), expected);
+    }
+
+    #[test]
+    fn values_are_written_as_go_writes_what_it_has_read() {
+        let value: Value =
+            serde_json::from_str(r#"{"b":[1.0,0.5,1e21,1.5e-7,18446744073709551615],"a":{"<":null},"c":true}"#)
+                .unwrap();
+        let body = object(Indent::Compact, |json| json.field("v").value(&value));
+        let expected = r#"{"v":{"a":{"\u003c":null},"b":[1,0.5,1e+21,1.5e-7,18446744073709551615],"c":true}}"#;
+        assert_eq!(String::from_utf8(body).unwrap(), expected);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod bad_input;
 mod certificates;
 mod consuming;
 mod push;
+mod schemas;
 mod transport;
 mod waiting;
 
