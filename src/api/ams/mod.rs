@@ -6,6 +6,7 @@
 //! The original's defects that are kept, mended or decided are numbered in the contract's §13; code that follows one says so.
 
 mod acl;
+mod audit;
 mod bindings;
 mod bodies;
 mod cors;
@@ -23,9 +24,11 @@ mod principal;
 mod projects;
 mod publish;
 mod pull;
+mod push;
 mod query;
 mod render;
 mod request;
+mod schemas;
 mod status;
 mod subscriptions;
 mod times;
@@ -35,6 +38,8 @@ pub mod x509;
 
 #[cfg(test)]
 mod tests;
+
+pub use push::{Condition, Push, Pusher, Unverified};
 
 use crate::api::{LARGEST, LEAST, Room, RouteMetrics};
 use crate::auth::{Auth, Token};
@@ -139,6 +144,8 @@ pub struct Ams {
     /// Of the listener for client certificates.
     login_metrics: RouteMetrics,
     options: ArcSwap<AmsOptions>,
+    /// None while nothing is pushed.
+    push: Option<Push>,
     /// The first half of all requests' ids, random, and how many there were: the second.
     requests: (u64, AtomicU64),
     /// Of request bodies.
@@ -158,10 +165,17 @@ impl Ams {
             metrics: RouteMetrics::new(Arc::clone(&metrics), "ams", paths::all().map(|route| route.name)),
             login_metrics: RouteMetrics::new(metrics, "ams_x509", std::iter::once("authx509")),
             options: ArcSwap::from_pointee(options),
+            push: None,
             requests: (Uuid::new_v4().as_u64_pair().0, AtomicU64::new(0)),
             bodies: Room::new(room),
             answers: Room::new(room),
         }
+    }
+
+    /// The dialect with push on.
+    #[must_use]
+    pub fn with_push(self, push: Push) -> Self {
+        Self { push: Some(push), ..self }
     }
 
     /// Puts other options in force, for requests from now on.
