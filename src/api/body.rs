@@ -1,6 +1,6 @@
 //! Reading a request's body within bounds of size, time and shared room, and what is still coming of one that was refused.
 
-use super::room::Share;
+use crate::api::Share;
 use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Bytes, BytesMut, Payload};
