@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod interrupted_tests;
 mod keys;
+mod registrations;
 mod roles;
 #[cfg(test)]
 mod tests;

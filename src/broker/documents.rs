@@ -12,7 +12,7 @@ mod tests;
 use super::Random;
 use super::codec::document::{Record, TokenHash, decode, encode};
 use crate::clock::Clock;
-use crate::domain::{Error, ProjectId, Result, UserId};
+use crate::domain::{Error, ProjectId, RegistrationId, Result, UserId};
 use crate::storage::{Key, Nonce, Order, Put, Store, StoreError, Version};
 use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
@@ -57,6 +57,7 @@ pub(crate) struct Documents {
     roles: Cache<RolesKey>,
     key_checks: Cache<KeyCheckKey>,
     days: Cache<DayKey>,
+    registrations: Cache<RegistrationId>,
 }
 
 impl Documents {
@@ -85,6 +86,7 @@ impl Documents {
             roles: Cache::new(age_max, 1),
             key_checks: Cache::new(age_max, 1),
             days: Cache::new(age_max, 1),
+            registrations: Cache::new(age_max, 1),
         }
     }
 
@@ -208,6 +210,13 @@ impl Documents {
                 return Ok(());
             }
         }
+    }
+
+    /// What all documents whose keys begin with a prefix say, in the order of their keys, past the cache.
+    pub(crate) async fn all<R: Record>(&self, prefix: &str) -> Result<Vec<Arc<R>>> {
+        let mut all = Vec::new();
+        self.scan(&Key::new(prefix), Order::Ascending, |_key, stored: Stored<R>| all.push(stored.record)).await?;
+        Ok(all)
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Version, Bytes)>> {

@@ -11,12 +11,13 @@ pub mod message;
 #[cfg(feature = "planted")]
 pub mod planted;
 pub mod project;
+pub mod registration;
 pub mod subscription;
 pub mod topic;
 pub mod user;
 
 pub use error::{Error, Resource, Result};
 pub use id::{
-    Day, Fence, Incarnation, LogRef, Name, Offset, ProducerId, ProjectId, SchemaId, SubscriptionId, Timestamp, TopicId,
-    UserId,
+    Day, Fence, Incarnation, LogRef, Name, Offset, ProducerId, ProjectId, RegistrationId, SchemaId, SubscriptionId,
+    Timestamp, TopicId, UserId,
 };

@@ -87,6 +87,37 @@ impl<'a> UserBody<'a> {
     }
 }
 
+/// A registration.
+#[derive(Debug, Default)]
+pub(crate) struct RegistrationBody<'a> {
+    pub(crate) name: Text<'a>,
+    pub(crate) first_name: Text<'a>,
+    pub(crate) last_name: Text<'a>,
+    pub(crate) organization: Text<'a>,
+    pub(crate) description: Text<'a>,
+    pub(crate) email: Text<'a>,
+}
+
+impl<'a> RegistrationBody<'a> {
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self> {
+        // Set by the service, but of a known type.
+        const OTHERS: [&str; 7] =
+            ["uuid", "activation_token", "status", "decline_comment", "registered_at", "modified_by", "modified_at"];
+        let mut read = Self::default();
+        document(body, |name, reader| match name {
+            _ if is(name, "name") => set(&mut read.name, reader),
+            _ if is(name, "first_name") => set(&mut read.first_name, reader),
+            _ if is(name, "last_name") => set(&mut read.last_name, reader),
+            _ if is(name, "organization") => set(&mut read.organization, reader),
+            _ if is(name, "description") => set(&mut read.description, reader),
+            _ if is(name, "email") => set(&mut read.email, reader),
+            _ if OTHERS.iter().any(|other| is(name, other)) => reader.optional_string().map(|_| ()),
+            _ => reader.skip(),
+        })?;
+        Ok(read)
+    }
+}
+
 fn memberships<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<MembershipBody<'a>>>> {
     if reader.null()? {
         return Ok(None);
@@ -135,8 +166,20 @@ pub(crate) fn integer(body: &[u8], field: &str) -> Result<i64> {
 
 /// A body that is a map of strings: names count letter by letter, `null` is an empty value.
 pub(crate) fn map(body: &[u8]) -> Result<BTreeMap<String, String>> {
+    let mut reader = Reader::new(body);
+    let read = strings_by_name(&mut reader)?;
+    reader.end()?;
+    Ok(read)
+}
+
+/// As [`map`], of a body after which anything may follow.
+pub(crate) fn first_map(body: &[u8]) -> Result<BTreeMap<String, String>> {
+    strings_by_name(&mut Reader::new(body))
+}
+
+fn strings_by_name(reader: &mut Reader<'_>) -> Result<BTreeMap<String, String>> {
     let mut read = BTreeMap::new();
-    document(body, |name, reader| {
+    reader.object(&mut |name, reader| {
         read.insert(name.to_string(), reader.optional_string()?.unwrap_or_default().into_owned());
         Ok(())
     })?;

@@ -24,13 +24,16 @@ mod projects;
 mod publish;
 mod pull;
 mod query;
+mod registrations;
 mod render;
 mod request;
 mod room;
+mod route_metrics;
 mod status;
 mod subscriptions;
 mod times;
 mod topics;
+mod usage;
 mod users;
 
 #[cfg(test)]
@@ -38,6 +41,7 @@ mod tests;
 
 use crate::auth::{Auth, Token};
 use crate::broker::Broker;
+use crate::domain::Timestamp;
 use crate::domain::acl::RoleTable;
 use crate::domain::topic::Retention;
 use crate::telemetry::metrics::Metrics;
@@ -77,7 +81,8 @@ impl AuthOption {
 /// What `GET /v1/version` tells. Empty texts of the optional ones are left out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Version {
-    /// When the program was built.
+    /// When the program was built: the build's `SOURCE_DATE_EPOCH` (seconds since 1970, as reproducible builds have it); empty
+    /// when it had none.
     pub build_time: String,
     /// The release; only admins see it.
     pub release: String,
@@ -87,7 +92,13 @@ pub struct Version {
 
 impl Default for Version {
     fn default() -> Self {
-        Self { build_time: String::new(), release: env!("CARGO_PKG_VERSION").to_owned(), distro: String::new() }
+        let built = option_env!("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.parse().ok());
+        let build_time = built.map(Duration::from_secs).map(|since| times::seconds(Timestamp::EPOCH.plus(since)));
+        Self {
+            build_time: build_time.unwrap_or_default(),
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            distro: String::new(),
+        }
     }
 }
 
@@ -135,7 +146,7 @@ impl Default for AmsOptions {
 pub struct Ams {
     broker: Broker,
     auth: Auth,
-    metrics: metrics::RouteMetrics,
+    metrics: route_metrics::RouteMetrics,
     options: ArcSwap<AmsOptions>,
     /// The first half of all requests' ids, random, and how many there were: the second.
     requests: (u64, AtomicU64),
@@ -153,7 +164,7 @@ impl Ams {
         Self {
             broker,
             auth,
-            metrics: metrics::RouteMetrics::new(metrics),
+            metrics: route_metrics::RouteMetrics::new(metrics),
             options: ArcSwap::from_pointee(options),
             requests: (Uuid::new_v4().as_u64_pair().0, AtomicU64::new(0)),
             bodies: Room::new(room),

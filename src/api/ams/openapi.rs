@@ -89,6 +89,8 @@ fn queries(operation: Op) -> Vec<&'static str> {
         Op::MembersList => vec!["pageSize", "pageToken", "details"],
         Op::UsersList => vec!["pageSize", "pageToken", "nextPageToken", "details", "project"],
         Op::Status => vec!["details"],
+        Op::VaMetrics | Op::UsageReport => vec!["start_date", "end_date", "projects"],
+        Op::RegistrationsList => vec!["status", "name", "email", "organization", "activation_token"],
         Op::SubscriptionsTimeToOffset => vec!["time"],
         _ => Vec::new(),
     }
@@ -98,6 +100,7 @@ fn query(name: &str) -> Value {
     let schema = match name {
         "pageSize" => json!({ "type": "integer" }),
         "details" => json!({ "type": "boolean" }),
+        "start_date" | "end_date" => json!({ "type": "string", "format": "date" }),
         "time" => json!({ "type": "string", "examples": ["2024-01-02T03:04:05.123Z"] }),
         _ => json!({ "type": "string" }),
     };
@@ -119,6 +122,9 @@ fn body(operation: Op) -> Option<(Value, bool)> {
         Op::ProjectsCreate => object(json!({ "description": text })),
         Op::ProjectsUpdate => object(json!({ "name": text, "description": text })),
         Op::UsersCreate | Op::UsersUpdate | Op::MembersCreate | Op::MembersUpdate => user(),
+        Op::RegistrationsCreate => registration(),
+        Op::RegistrationsAccept => return Some((json!({}), false)),
+        Op::RegistrationsDecline => object(json!({ "comment": text })),
         Op::MembersAdd => object(json!({ "roles": strings() })),
         Op::MembersRemove => return Some((json!({}), false)),
         Op::TopicsCreate => return Some((object(json!({ "schema": text })), false)),
@@ -153,6 +159,14 @@ fn user() -> Value {
         "service_roles": strings(),
         "projects": { "type": "array", "items": membership },
     }))
+}
+
+fn registration() -> Value {
+    let text = json!({ "type": "string" });
+    let names = ["name", "first_name", "last_name", "organization", "description", "email"];
+    let mut fields = object(names.iter().map(|name| ((*name).to_owned(), text.clone())).collect::<Map<_, _>>().into());
+    fields["required"] = json!(["name"]);
+    fields
 }
 
 fn publish() -> Value {
@@ -220,6 +234,7 @@ fn success(operation: Op) -> Value {
         operation,
         Op::ProjectsDelete
             | Op::UsersDelete
+            | Op::RegistrationsDelete
             | Op::TopicsDelete
             | Op::SubscriptionsDelete
             | Op::TopicsModifyAcl

@@ -11,7 +11,7 @@ use std::io::Write;
 pub(crate) enum Indent {
     /// Three blanks a level: most bodies.
     Three,
-    /// One blank a level: status and version.
+    /// One blank a level: status, version and the averages.
     One,
     /// No white space at all.
     Compact,
@@ -134,6 +134,16 @@ impl Json {
         let _ = write!(self.out, "{number}");
     }
 
+    /// A number with a fraction: the shortest text that reads back the same, with an exponent only far from one.
+    pub(crate) fn real(&mut self, number: f64) {
+        match number.abs() {
+            0.0 => self.number(0),
+            size if size < 1e-6 => self.number(format_args!("{number:e}")),
+            size if size >= 1e21 => self.number(format!("{number:e}").replace('e', "e+")),
+            _ => self.number(number),
+        }
+    }
+
     /// `true` or `false`.
     pub(crate) fn boolean(&mut self, value: bool) {
         self.number(value);
@@ -148,9 +158,7 @@ impl Json {
 
     /// A time in whole seconds.
     pub(crate) fn seconds(&mut self, time: Timestamp) {
-        self.out.push(b'"');
-        super::times::write(Timestamp(time.0 - time.0 % 1_000_000), &mut self.out);
-        self.out.push(b'"');
+        self.quoted(super::times::seconds(time));
     }
 
     /// A time with its fraction of a second, if it has one.
@@ -225,6 +233,24 @@ mod tests {
         let compact = object(Indent::Compact, sample);
         let expected = r#"{"name":"a","none":{},"empty":[],"list":[{"n":1},2],"yes":true}"#;
         assert_eq!(String::from_utf8(compact).unwrap(), expected);
+    }
+
+    #[test]
+    fn numbers_are_written_as_go_does() {
+        for (number, expected) in [
+            (0.0, "0"),
+            (10.0, "10"),
+            (0.03, "0.03"),
+            (1.0 / 3.0, "0.3333333333333333"),
+            (0.000_001, "0.000001"),
+            (0.000_000_25, "2.5e-7"),
+            (123_456_789.5, "123456789.5"),
+            (1e20, "100000000000000000000"),
+            (1.5e21, "1.5e+21"),
+        ] {
+            let body = object(Indent::Compact, |json| json.field("n").real(number));
+            assert_eq!(String::from_utf8(body).unwrap(), format!("{{\"n\":{expected}}}"));
+        }
     }
 
     #[test]

@@ -5,7 +5,10 @@ use super::paths::{Match, Operation, RequestPath, Route, Variables};
 use super::principal::{self, Principal};
 use super::query::Query;
 use super::room::{Large, SMALL, Share};
-use super::{Ams, cors, members, offsets, projects, publish, pull, status, subscriptions, topics, users};
+use super::{
+    Ams, cors, members, metrics, offsets, projects, publish, pull, registrations, status, subscriptions, topics, usage,
+    users,
+};
 use crate::api::hang_up;
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
@@ -144,6 +147,7 @@ async fn serve(
         Operation::Status => return status::status(ams, query, token).await,
         Operation::Version => return status::version(ams, token).await,
         Operation::UsersProfile => return users::profile(ams, token).await,
+        Operation::UsageReport => return usage::report(ams, query, token).await,
         _ => {}
     }
     let principal = principal::admit(ams, route, &variables, token).await?;
@@ -170,17 +174,20 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::SubscriptionsDelete => subscriptions::delete(call).await,
         Op::SubscriptionsAcl => subscriptions::acl(call).await,
         Op::SubscriptionsModifyAcl => subscriptions::modify_acl(call).await,
+        Op::SubscriptionsMetrics => metrics::of_subscription(call).await,
         Op::TopicsList => topics::list(call).await,
         Op::TopicsShow => topics::show(call).await,
         Op::TopicsCreate => topics::create(call).await,
         Op::TopicsDelete => topics::delete(call).await,
         Op::TopicsAcl => topics::acl(call).await,
         Op::TopicsModifyAcl => topics::modify_acl(call).await,
+        Op::TopicsMetrics => metrics::of_topic(call).await,
         Op::ProjectsList => projects::list(call).await,
         Op::ProjectsShow => projects::show(call).await,
         Op::ProjectsCreate => projects::create(call).await,
         Op::ProjectsUpdate => projects::update(call).await,
         Op::ProjectsDelete => projects::delete(call).await,
+        Op::ProjectsMetrics => metrics::of_project(call).await,
         Op::MembersList => members::list(call).await,
         Op::MembersShow => members::show(call).await,
         Op::MembersCreate => members::create(call).await,
@@ -195,8 +202,18 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::UsersUpdate => users::update(call).await,
         Op::UsersRefreshToken => users::refresh_token(call).await,
         Op::UsersDelete => users::delete(call).await,
+        Op::RegistrationsCreate => registrations::create(call).await,
+        Op::RegistrationsAccept => registrations::accept(call).await,
+        Op::RegistrationsDecline => registrations::decline(call).await,
+        Op::RegistrationsDelete => registrations::delete(call).await,
+        Op::RegistrationsShow => registrations::show(call).await,
+        Op::RegistrationsList => registrations::list(call).await,
+        Op::Metrics => metrics::of_service(call).await,
+        Op::VaMetrics => usage::va_metrics(call).await,
         // These never come here.
-        Op::Status | Op::Version | Op::UsersProfile | Op::Later => Err(Failure::not_found("Operation").into()),
+        Op::Status | Op::Version | Op::UsersProfile | Op::UsageReport | Op::Later => {
+            Err(Failure::not_found("Operation").into())
+        }
     }
 }
 

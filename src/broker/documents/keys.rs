@@ -2,7 +2,7 @@
 //!
 //! Under an identity: `project/{id}`, `topic/{project}/{id}`, `subscription/{project}/{id}`, `user/{id}`. Under a name:
 //! `project-name/{name}`, `topic-name/{project}/{name}` and so on. Under a token's keyed hash: `user-token/{hash}`. One each:
-//! `roles/table`, `key/check`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
+//! `roles/table`, `key/check`. By themselves: `registration/{id}`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
 
 use super::Documents;
 use super::cache::Cache;
@@ -10,9 +10,10 @@ use crate::broker::codec::document::{
     Account, DayEnd, Hint, KeyCheck, Record, StoredRoles, TokenHash, TokenHint, Truth,
 };
 use crate::domain::project::Project;
+use crate::domain::registration::Registration;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
-use crate::domain::{Day, Name, ProjectId, Resource, SubscriptionId, TopicId, UserId};
+use crate::domain::{Day, Name, ProjectId, RegistrationId, Resource, SubscriptionId, TopicId, UserId};
 use crate::storage::{Key, LogId};
 use std::fmt::{Debug, Write as _};
 use std::hash::Hash;
@@ -91,6 +92,7 @@ keyed!(SubscriptionKey, Truth<Subscription>, subscriptions, |key| {
 keyed!(UserId, Truth<Account>, accounts, |id| format!("user/{:032x}", id.0));
 keyed!(HintKey, Hint, hints, |hint| format!("{}{}", HintKey::prefix(hint.of, hint.scope), hint.name));
 keyed!(TokenHash, TokenHint, tokens, |hash| token_key(hash));
+keyed!(RegistrationId, Registration, registrations, |id| format!("{REGISTRATION_PREFIX}{:032x}", id.0));
 keyed!(RolesKey, StoredRoles, roles, |_key| "roles/table");
 keyed!(KeyCheckKey, KeyCheck, key_checks, |_key| "key/check");
 // Padded, so that days come in order.
@@ -147,6 +149,9 @@ impl HintKey {
         Some(Self { of, scope, name: Name::new(name).ok()? })
     }
 }
+
+/// What the keys of registrations begin with.
+pub(crate) const REGISTRATION_PREFIX: &str = "registration/";
 
 /// What the keys of token hashes begin with.
 pub(crate) const TOKEN_PREFIX: &str = "user-token/";

@@ -3,6 +3,8 @@
 mod administration;
 mod bad_input;
 mod consuming;
+mod metrics;
+mod registrations;
 mod transport;
 mod waiting;
 
