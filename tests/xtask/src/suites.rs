@@ -32,6 +32,7 @@ const SUITES: &[&str] = &[
     "checklist",
     "bad_input",
     "tools",
+    "routes",
     "harness",
 ];
 
