@@ -34,6 +34,8 @@ const SUITES: &[&str] = &[
     "tools",
     "routes",
     "newman",
+    "retries",
+    "accounting",
     "harness",
 ];
 
