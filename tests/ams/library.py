@@ -16,26 +16,9 @@ from argo_ams_library import (AmsBalancerException, AmsConnectionException, AmsM
 
 import runner
 import scene
-import server as servers
 from runner import raises, same
 
 ROLES = ["consumer", "publisher"]
-
-
-class World:
-    """A server, and projects as they are needed."""
-
-    def __init__(self, server):
-        self.server = server
-        self.made = 0
-
-    def project(self, topics=(), subs=()):
-        """The library as service admin of a fresh project."""
-        self.made += 1
-        ams = scene.project(self.server, "LIB%d" % self.made, topics)
-        for sub, topic in subs:
-            ams.create_sub(sub, topic)
-        return ams
 
 
 # The code of all functions that this thread called while the suite ran.
@@ -46,10 +29,10 @@ ELSEWHERE = {"auth_via_cert"}
 
 @contextlib.contextmanager
 def world(_options):
-    with servers.running("library") as server:
+    with scene.projects("library") as world:
         sys.setprofile(lambda frame, event, _: CALLED.add(frame.f_code) if event == "call" else None)
         try:
-            yield World(server)
+            yield world
         finally:
             sys.setprofile(None)
 

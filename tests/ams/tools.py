@@ -4,7 +4,6 @@ Republisher, consumer, alerts, bulk producer, Nagios probe, push worker, admin U
 """
 
 import base64
-import contextlib
 import json
 import threading
 
@@ -17,25 +16,8 @@ import wire
 from runner import same
 
 
-class World:
-    """A server, and the library on fresh projects."""
-
-    def __init__(self, server):
-        self.server = server
-        self.made = 0
-
-    def project(self, topics=(), subs=()):
-        self.made += 1
-        ams = scene.project(self.server, "TOOLS%d" % self.made, topics)
-        for sub, topic in subs:
-            ams.create_sub(sub, topic)
-        return ams
-
-
-@contextlib.contextmanager
 def world(_options):
-    with servers.running("tools") as server:
-        yield World(server)
+    return scene.projects("tools")
 
 
 def test_republisher_acks_only_the_last_id_of_a_batch(world):
