@@ -49,7 +49,7 @@ class World:
     def seal(self, text, encrypted=True):
         """What a site sends: a text signed by it, and then encrypted for the receiver."""
         signed = self.openssl(text.encode("utf-8"), "smime", "-sign", "-inkey", "site.key", "-signer", "site.pem", "-text")
-        return self.openssl(signed, "smime", "-encrypt", "-aes256", "receiver.pem") if encrypted else signed
+        return self.openssl(signed, "smime", "-encrypt", "-aes128", "receiver.pem") if encrypted else signed
 
     def open(self, sealed):
         """What the receiver reads: the text and its signer's name; fails when the signature is not right."""
