@@ -8,7 +8,6 @@ use super::render::{self, Indent, Json};
 use super::request::{Answer, Call};
 use super::users::{self, Memberships, creator};
 use crate::domain::registration::{Decision, Registration, RegistrationStatus};
-use crate::domain::user::Profile;
 use crate::domain::{Error, RegistrationId};
 use std::borrow::Cow;
 
@@ -86,15 +85,7 @@ fn id(call: &Call<'_>) -> Result<RegistrationId, Refusal> {
 pub(crate) async fn create(call: &Call<'_>) -> Answer {
     let body = RegistrationBody::decode(&call.body).map_err(|_| Failure::arguments("User"))?;
     let name = new_name(body.name, "user")?.ok_or_else(|| Failure::arguments("User"))?;
-    let text = |text: Option<Cow<'_, str>>| text.unwrap_or_default().into_owned();
-    let profile = Profile {
-        first_name: text(body.first_name),
-        last_name: text(body.last_name),
-        organization: text(body.organization),
-        description: text(body.description),
-        email: text(body.email),
-    };
-    let registration = call.ams.auth.register(name, profile).await?;
+    let registration = call.ams.auth.register(name, body.profile.into()).await?;
     shown(call.ams, &registration).await
 }
 
