@@ -92,14 +92,18 @@ pub struct Version {
 
 impl Default for Version {
     fn default() -> Self {
-        let built = option_env!("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.parse().ok());
-        let build_time = built.map(Duration::from_secs).map(|since| times::seconds(Timestamp::EPOCH.plus(since)));
         Self {
-            build_time: build_time.unwrap_or_default(),
+            build_time: build_time(option_env!("SOURCE_DATE_EPOCH")),
             release: env!("CARGO_PKG_VERSION").to_owned(),
             distro: String::new(),
         }
     }
+}
+
+/// Seconds since 1970, as a build's environment has them, as a time; empty for none.
+fn build_time(seconds: Option<&str>) -> String {
+    let since = seconds.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+    since.map(|since| times::seconds(Timestamp::EPOCH.plus(since))).unwrap_or_default()
 }
 
 /// How the dialect behaves; the defaults are the product's.

@@ -185,3 +185,10 @@ fn the_default_roles_are_the_seeded_ones() {
     assert!(may("push_worker", "users:byToken") && may("argo_api_authn", "users:byUUID"));
     assert!(may("service_admin", "registrations:delete") && !may("project_admin", "users:show"));
 }
+
+#[test]
+fn the_builds_time_is_that_of_its_sources_or_none() {
+    use super::super::build_time;
+    assert_eq!(build_time(Some("1714557600")), "2024-05-01T10:00:00Z");
+    assert_eq!([build_time(Some("yesterday")), build_time(None)], ["", ""]);
+}
