@@ -5,7 +5,7 @@
 
 use super::tokens::Token;
 use super::{Auth, NewUser};
-use crate::broker::documents::keys::REGISTRATION_PREFIX;
+use crate::broker::documents::keys;
 use crate::domain::registration::{Decision, Registration, RegistrationStatus};
 use crate::domain::user::{Profile, User};
 use crate::domain::{Error, Name, RegistrationId, Resource, Result, UserId};
@@ -37,7 +37,8 @@ impl Auth {
 
     /// All registrations in the order in which they came.
     pub async fn registrations(&self) -> Result<Vec<Arc<Registration>>> {
-        self.documents().all(REGISTRATION_PREFIX).await
+        let all = self.documents().all(&keys::registrations()).await?;
+        Ok(all.into_iter().map(|(_, registration)| registration).collect())
     }
 
     /// Makes the user that a pending registration asks for; none when there is no such registration or it is not pending. Broken off

@@ -17,7 +17,7 @@ use crate::storage::{Key, Nonce, Order, Put, Store, StoreError, Version};
 use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
 use cache::Cache;
-use keys::{DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SubscriptionKey, TopicKey};
+use keys::{BindingKey, DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SubjectKey, SubscriptionKey, TopicKey};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -54,6 +54,8 @@ pub(crate) struct Documents {
     accounts: Cache<UserId>,
     hints: Cache<HintKey>,
     tokens: Cache<TokenHash>,
+    bindings: Cache<BindingKey>,
+    subjects: Cache<SubjectKey>,
     roles: Cache<RolesKey>,
     key_checks: Cache<KeyCheckKey>,
     days: Cache<DayKey>,
@@ -61,7 +63,7 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
-    /// Documents over a store; `entries_max` is shared out evenly to the six kinds that may be many.
+    /// Documents over a store; `entries_max` is shared out evenly to the eight kinds that may be many.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         clock: Clock,
@@ -70,7 +72,7 @@ impl Documents {
         entries_max: usize,
         random: &Random,
     ) -> Self {
-        let share = entries_max / 6;
+        let share = entries_max / 8;
         Self {
             store,
             clock,
@@ -83,6 +85,8 @@ impl Documents {
             accounts: Cache::new(age_max, share),
             hints: Cache::new(age_max, share),
             tokens: Cache::new(age_max, share),
+            bindings: Cache::new(age_max, share),
+            subjects: Cache::new(age_max, share),
             roles: Cache::new(age_max, 1),
             key_checks: Cache::new(age_max, 1),
             days: Cache::new(age_max, 1),
@@ -193,6 +197,13 @@ impl Documents {
             .collect()
     }
 
+    /// All documents that begin with a prefix, in the order of their keys, past the cache.
+    pub(crate) async fn all<R: Record>(&self, prefix: &Key) -> Result<Vec<(Key, Arc<R>)>> {
+        let mut all = Vec::new();
+        self.scan(prefix, Order::Ascending, |key, stored: Stored<R>| all.push((key, stored.record))).await?;
+        Ok(all)
+    }
+
     /// Hands all documents that begin with a prefix to `each`, page by page, past the cache.
     pub(crate) async fn scan<R: Record>(
         &self,
@@ -210,13 +221,6 @@ impl Documents {
                 return Ok(());
             }
         }
-    }
-
-    /// What all documents whose keys begin with a prefix say, in the order of their keys, past the cache.
-    pub(crate) async fn all<R: Record>(&self, prefix: &str) -> Result<Vec<Arc<R>>> {
-        let mut all = Vec::new();
-        self.scan(&Key::new(prefix), Order::Ascending, |_key, stored: Stored<R>| all.push(stored.record)).await?;
-        Ok(all)
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Version, Bytes)>> {

@@ -57,6 +57,8 @@ pub struct Metrics {
     pub store_segments: IntGaugeVec,
     /// 1 when the store takes writes, by condition: `ready`, `full`, `down`.
     pub store_health: IntGaugeVec,
+    /// Client certificates.
+    pub certificates: CertificateMetrics,
     /// Seconds since the process started.
     pub uptime_seconds: Gauge,
     /// Memory that the process has in use.
@@ -65,6 +67,17 @@ pub struct Metrics {
     pub process_cpu_seconds: Counter,
     /// Files and sockets that the process has open.
     pub process_open_files: IntGauge,
+}
+
+/// The metrics of client certificates.
+#[derive(Debug)]
+pub struct CertificateMetrics {
+    /// Refused ones, by reason.
+    pub refused: IntCounterVec,
+    /// Files of authorities and revocation lists that could not be taken over.
+    pub reload_failures: IntCounter,
+    /// When the first revocation list is past its next update, in Unix seconds; 0 without lists.
+    pub lists_until: IntGauge,
 }
 
 /// Bucket bounds in seconds for what takes microseconds to seconds.
@@ -138,6 +151,7 @@ impl Metrics {
             store_bytes: make.gauge("angelia_store_bytes", "Bytes that the store takes on disk")?,
             store_segments: make.gauges("angelia_store_segments", "Segment files", &["state"])?,
             store_health: make.gauges("angelia_store_health", "1 for the store's present condition", &["condition"])?,
+            certificates: CertificateMetrics::new(&make)?,
             uptime_seconds: make
                 .register(Gauge::new("angelia_uptime_seconds", "Seconds since the process started")?)?,
             process_resident_bytes: make.gauge("angelia_process_resident_bytes", "Memory in use")?,
@@ -154,6 +168,19 @@ impl Metrics {
     /// When a metric cannot be written as text.
     pub fn render(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+impl CertificateMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        let (refused, failures) =
+            ("angelia_client_certificates_refused_total", "angelia_client_certificate_reload_failures_total");
+        let until = "angelia_revocation_lists_until_seconds";
+        Ok(Self {
+            refused: make.counters(refused, "Client certificates refused", &["reason"])?,
+            reload_failures: make.counter(failures, "Files of authorities and revocation lists not taken over")?,
+            lists_until: make.gauge(until, "Unix time at which the first revocation list is past its next update")?,
+        })
     }
 }
 

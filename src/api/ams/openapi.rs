@@ -2,14 +2,14 @@
 //!
 //! `schemas/openapi/ams-v1.json` is this document; a test fails when the two differ. Compiled for tests alone: nothing serves it.
 
-use super::paths::{Operation as Op, ROUTES, Route};
+use super::paths::{self, Operation as Op, Route};
 use crate::domain::limits::NAME_BYTES_MAX;
 use serde_json::{Map, Value, json};
 
 /// The whole document.
 fn document() -> Value {
     let mut paths = Map::new();
-    for route in ROUTES.iter().filter(|route| route.operation != Op::Later) {
+    for route in paths::all().filter(|route| route.operation != Op::Later) {
         let path = format!("/v1/{}", route.pattern.join("/"));
         let entry = paths.entry(path).or_insert_with(|| json!({ "parameters": variables(route) }));
         entry[route.method.as_str().to_lowercase()] = operation(route);
@@ -91,6 +91,7 @@ fn queries(operation: Op) -> Vec<&'static str> {
         Op::Status => vec!["details"],
         Op::VaMetrics | Op::UsageReport => vec!["start_date", "end_date", "projects"],
         Op::RegistrationsList => vec!["status", "name", "email", "organization", "activation_token"],
+        Op::BindingsList => vec!["authID"],
         Op::SubscriptionsTimeToOffset => vec!["time"],
         _ => Vec::new(),
     }
@@ -127,6 +128,7 @@ fn body(operation: Op) -> Option<(Value, bool)> {
         Op::RegistrationsDecline => object(json!({ "comment": text })),
         Op::MembersAdd => object(json!({ "roles": strings() })),
         Op::MembersRemove => return Some((json!({}), false)),
+        Op::BindingsCreate | Op::BindingsUpdate => binding(),
         Op::TopicsCreate => return Some((object(json!({ "schema": text })), false)),
         Op::TopicsPublish => publish(),
         Op::TopicsModifyAcl | Op::SubscriptionsModifyAcl => object(json!({ "authorized_users": strings() })),
@@ -167,6 +169,19 @@ fn registration() -> Value {
     let mut fields = object(names.iter().map(|name| ((*name).to_owned(), text.clone())).collect::<Map<_, _>>().into());
     fields["required"] = json!(["name"]);
     fields
+}
+
+fn binding() -> Value {
+    let text = json!({ "type": "string" });
+    let subject = json!({ "type": "string", "examples": ["CN=robot,O=Site,C=GR", "/C=GR/O=Site/CN=robot"] });
+    object(json!({
+        "auth_identifier": subject,
+        "issuer": subject,
+        "unique_key": { "type": "string", "description": "The user's uuid." },
+        "user": { "type": "string", "description": "The user's name, in place of the uuid." },
+        "auth_type": { "type": "string", "enum": ["", "x509"] },
+        "name": text,
+    }))
 }
 
 fn publish() -> Value {
@@ -235,6 +250,7 @@ fn success(operation: Op) -> Value {
         Op::ProjectsDelete
             | Op::UsersDelete
             | Op::RegistrationsDelete
+            | Op::BindingsDelete
             | Op::TopicsDelete
             | Op::SubscriptionsDelete
             | Op::TopicsModifyAcl
@@ -264,5 +280,5 @@ fn every_operation_that_is_served_is_described_once() {
     let document = document();
     let paths = document["paths"].as_object().unwrap();
     let described: usize = paths.values().map(|path| path.as_object().unwrap().len() - 1).sum();
-    assert_eq!(described, ROUTES.iter().filter(|route| route.operation != Op::Later).count());
+    assert_eq!(described, paths::all().filter(|route| route.operation != Op::Later).count());
 }

@@ -6,8 +6,8 @@ use super::principal::{self, Principal};
 use super::query::Query;
 use super::room::{Large, SMALL, Share};
 use super::{
-    Ams, cors, members, metrics, offsets, projects, publish, pull, registrations, status, subscriptions, topics, usage,
-    users,
+    Ams, bindings, cors, members, metrics, offsets, projects, publish, pull, registrations, status, subscriptions,
+    topics, usage, users,
 };
 use crate::api::hang_up;
 use crate::domain::project::Project;
@@ -210,6 +210,11 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::RegistrationsList => registrations::list(call).await,
         Op::Metrics => metrics::of_service(call).await,
         Op::VaMetrics => usage::va_metrics(call).await,
+        Op::BindingsList => bindings::list(call).await,
+        Op::BindingsShow => bindings::show(call).await,
+        Op::BindingsCreate => bindings::create(call).await,
+        Op::BindingsUpdate => bindings::update(call).await,
+        Op::BindingsDelete => bindings::delete(call).await,
         // These never come here.
         Op::Status | Op::Version | Op::UsersProfile | Op::UsageReport | Op::Later => {
             Err(Failure::not_found("Operation").into())

@@ -29,6 +29,7 @@ const SUITES: &[&str] = &[
     "openapi",
     "clock_jump",
     "library",
+    "x509",
     "checklist",
     "bad_input",
     "tools",
