@@ -2,6 +2,7 @@
 
 use super::keys::{KEYS, Kind};
 use super::{Config, Invalid, StoreUrl, places};
+use crate::domain::network::Network;
 use std::path::Path;
 
 /// Checks everything that can be checked without opening anything.
@@ -20,6 +21,7 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
         return Err(Invalid(format!("log.level: {error}; write for example info or info,angelia::storage=debug")));
     }
     check_listeners(config)?;
+    check_networks(&config.push.allow_networks)?;
     check_secrets(config)?;
     check_sizes(config)
 }
@@ -59,6 +61,11 @@ fn check_listeners(config: &Config) -> Result<(), Invalid> {
         ));
     }
     Ok(())
+}
+
+fn check_networks(text: &str) -> Result<(), Invalid> {
+    let why = |word| Invalid(format!("push.allow_networks: `{word}` is no network such as 10.0.0.0/8 or fd00::/8"));
+    Network::parse_all(text).map(drop).map_err(why)
 }
 
 fn check_secrets(config: &Config) -> Result<(), Invalid> {
@@ -112,6 +119,8 @@ fn integer(config: &Config, name: &str) -> u64 {
         "store.segment_bytes" => config.store.segment_bytes,
         "store.reserve_segments" => config.store.reserve_segments as u64,
         "store.cache_bytes" => config.store.cache_bytes as u64,
+        "push.timeout_seconds" => config.push.timeout_seconds,
+        "push.in_flight" => config.push.in_flight as u64,
         "limits.publish_bytes" => limits.publish_bytes as u64,
         "limits.message_bytes" => limits.message_bytes as u64,
         "limits.body_bytes" => limits.body_bytes as u64,

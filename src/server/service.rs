@@ -5,6 +5,7 @@ use super::engine::Engine;
 use super::foundation::Foundation;
 use super::gauges::Gauges;
 use super::listeners::{self, Running};
+use super::push::Pushing;
 use super::sockets::{Addresses, Sockets};
 use super::tls::Certificate;
 use super::tls::clients::Clients;
@@ -41,6 +42,7 @@ struct Front {
     x509: Option<X509>,
     /// Held for its socket.
     control: Option<Control>,
+    push: Option<Pushing>,
 }
 
 impl Service {
@@ -64,13 +66,18 @@ impl Service {
                 bootstrap::demonstration(&foundation.broker, options.retention).await?;
             }
             let Foundation { engine, broker, auth } = &foundation;
-            let ams = Arc::new(Ams::new(broker.clone(), auth.clone(), metrics, options));
+            let push = Pushing::start(config, &foundation, &metrics).await?;
+            let ams = Ams::new(broker.clone(), auth.clone(), metrics, options);
+            let ams = Arc::new(match &push {
+                Some(push) => ams.with_push(push.of_ams(&config.ams)),
+                None => ams,
+            });
             let tls = sockets.ams_tls.zip(certificate.as_ref().map(Certificate::server_config));
             let listener = listeners::serve_ams(sockets.ams, tls, &ams, &config.limits)?;
             let x509 = sockets.ams_x509.zip(certificate.as_ref()).zip(clients);
             let x509 =
                 x509.map(|((socket, own), clients)| X509::start(socket, own, clients, &ams, config)).transpose()?;
-            let front = Front { certificate, ams, listener, x509, control: serve_control(engine) };
+            let front = Front { certificate, ams, listener, x509, control: serve_control(engine), push };
             ops.set_phase(Phase::Ready);
             tracing::info!(store = %config.store.url, "{}", addresses.line());
             front.greet(config, addresses, mode, &foundation, admin.as_ref()).await?;
@@ -108,13 +115,19 @@ impl Service {
         self.ops.set_phase(Phase::Draining);
         drop(self.front.control);
         let Foundation { broker, .. } = &self.foundation;
+        let drain = async {
+            if let Some(push) = &self.front.push {
+                push.stop().await;
+            }
+            broker.stop().await;
+        };
         // Together: the broker ends what would only wait for messages.
         let x509 = async {
             if let Some(x509) = self.front.x509 {
                 x509.stop().await;
             }
         };
-        futures_util::future::join3(self.front.listener.stop(), x509, broker.stop()).await;
+        futures_util::future::join3(self.front.listener.stop(), x509, drain).await;
         self.foundation.close().await?;
         if let Some(listener) = self.ops_listener {
             listener.stop().await;

@@ -39,6 +39,8 @@ pub struct Metrics {
     pub actors: IntGaugeVec,
     /// Pulls that wait for messages.
     pub waiting_pulls: IntGauge,
+    /// Deliveries to endpoints.
+    pub push: PushMetrics,
     /// Unacknowledged messages, by project and subscription; the largest ones only.
     pub backlog: IntGaugeVec,
     /// Age in seconds of the oldest unacknowledged message, by project and subscription; the largest backlogs only.
@@ -78,6 +80,27 @@ pub struct CertificateMetrics {
     pub reload_failures: IntCounter,
     /// When the first revocation list is past its next update, in Unix seconds; 0 without lists.
     pub lists_until: IntGauge,
+}
+
+/// The metrics of push.
+#[derive(Debug)]
+pub struct PushMetrics {
+    /// Subscriptions that this node pushes.
+    pub subscriptions: IntGauge,
+    /// Messages that endpoints have taken, by project and subscription.
+    pub sent: IntCounterVec,
+    /// Deliveries that endpoints did not take, by project and subscription.
+    pub failed: IntCounterVec,
+    /// The HTTP status of the last delivery, 0 for no answer, by project and subscription.
+    pub last_status: IntGaugeVec,
+    /// Seconds of the last delivery, by project and subscription.
+    pub last_seconds: GaugeVec,
+    /// 0 while the endpoint's circuit is closed, 1 while it is tried, 2 while it is open, by project and subscription.
+    pub circuit: IntGaugeVec,
+    /// Deliveries under way.
+    pub in_flight: IntGauge,
+    /// Seconds of a delivery, over all subscriptions.
+    pub seconds: Histogram,
 }
 
 /// Bucket bounds in seconds for what takes microseconds to seconds.
@@ -127,6 +150,7 @@ impl Metrics {
             )?,
             actors: make.gauges("angelia_actors", "Actors alive", &["kind"])?,
             waiting_pulls: make.gauge("angelia_waiting_pulls", "Pulls that wait for messages")?,
+            push: PushMetrics::new(&make)?,
             backlog: make.gauges(
                 "angelia_backlog_messages",
                 "Unacknowledged messages",
@@ -180,6 +204,40 @@ impl CertificateMetrics {
             refused: make.counters(refused, "Client certificates refused", &["reason"])?,
             reload_failures: make.counter(failures, "Files of authorities and revocation lists not taken over")?,
             lists_until: make.gauge(until, "Unix time at which the first revocation list is past its next update")?,
+        })
+    }
+}
+
+impl PushMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        Ok(Self {
+            subscriptions: make.gauge("angelia_pushed_subscriptions", "Subscriptions that this node pushes")?,
+            sent: make.counters(
+                "angelia_push_sent_messages_total",
+                "Messages that an endpoint has taken",
+                &["project", "subscription"],
+            )?,
+            failed: make.counters(
+                "angelia_push_failed_total",
+                "Deliveries that an endpoint did not take",
+                &["project", "subscription"],
+            )?,
+            last_status: make.gauges(
+                "angelia_push_last_status",
+                "HTTP status of the last delivery, 0 for no answer",
+                &["project", "subscription"],
+            )?,
+            last_seconds: make.register(GaugeVec::new(
+                Opts::new("angelia_push_last_seconds", "Seconds of the last delivery"),
+                &["project", "subscription"],
+            )?)?,
+            circuit: make.gauges(
+                "angelia_push_circuit",
+                "The endpoint's circuit: 0 closed, 1 being tried, 2 open",
+                &["project", "subscription"],
+            )?,
+            in_flight: make.gauge("angelia_push_in_flight", "Deliveries under way")?,
+            seconds: make.histogram("angelia_push_seconds", "Seconds of a delivery", &SECONDS)?,
         })
     }
 }

@@ -58,6 +58,8 @@ impl Failure {
     pub(crate) const OUT_OF_BOUNDS: Self = failure(400, Cow::Borrowed("Offset out of bounds"), "INVALID_ARGUMENT");
     pub(crate) const PUSH_DISABLED: Self =
         failure(409, Cow::Borrowed("Push functionality is currently disabled"), "CONFLICT");
+    pub(crate) const PUSH_UNAVAILABLE: Self =
+        failure(500, Cow::Borrowed("Push functionality is currently unavailable"), "INTERNAL_SERVER_ERROR");
     pub(crate) const NOT_A_MEMBER: Self = failure(
         403,
         Cow::Borrowed("Access to this resource is forbidden. User is not a member of the project"),
@@ -77,6 +79,11 @@ impl Failure {
     /// `E400G`.
     pub(crate) fn arguments(of: &str) -> Self {
         Self::argument(format!("Invalid {of} Arguments"))
+    }
+
+    /// `E401V`: no blank after the full stop.
+    pub(crate) fn unverified(why: &str) -> Self {
+        failure(401, format!("Endpoint verification failed.{why}").into(), "UNAUTHORIZED")
     }
 
     /// `E404`.
@@ -168,7 +175,9 @@ pub(crate) fn translate(route: &Route, error: &Error) -> Failure {
         Error::AlreadyExists(Resource::Project) => Failure::already_exists("Project"),
         Error::AlreadyExists(resource) => Failure::already_exists(named(*resource)),
         Error::Invalid { .. } if operation == Op::TopicsPublish => Failure::arguments("Message"),
-        Error::Invalid { .. } if operation == Op::SubscriptionsCreate => Failure::arguments("Subscription"),
+        Error::Invalid { .. } if matches!(operation, Op::SubscriptionsCreate | Op::SubscriptionsModifyPushConfig) => {
+            Failure::arguments("Subscription")
+        }
         Error::Invalid { what, why } => Failure::argument(format!("Invalid {what}: it {why}")),
         Error::TooLarge { .. } => Failure::TOO_LARGE,
         Error::TopicGone => match operation {

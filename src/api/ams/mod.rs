@@ -24,6 +24,7 @@ mod principal;
 mod projects;
 mod publish;
 mod pull;
+mod push;
 mod query;
 mod registrations;
 mod render;
@@ -40,6 +41,8 @@ pub mod x509;
 
 #[cfg(test)]
 mod tests;
+
+pub use push::{Condition, Push, Pusher, Unverified};
 
 use crate::auth::{Auth, Token};
 use crate::broker::Broker;
@@ -154,6 +157,8 @@ pub struct Ams {
     auth: Auth,
     metrics: route_metrics::RouteMetrics,
     options: ArcSwap<AmsOptions>,
+    /// None while nothing is pushed.
+    push: Option<Push>,
     /// The first half of all requests' ids, random, and how many there were: the second.
     requests: (u64, AtomicU64),
     /// Of request bodies.
@@ -172,10 +177,17 @@ impl Ams {
             auth,
             metrics: route_metrics::RouteMetrics::new(metrics),
             options: ArcSwap::from_pointee(options),
+            push: None,
             requests: (Uuid::new_v4().as_u64_pair().0, AtomicU64::new(0)),
             bodies: Room::new(room),
             answers: Room::new(room),
         }
+    }
+
+    /// The dialect with push on.
+    #[must_use]
+    pub fn with_push(self, push: Push) -> Self {
+        Self { push: Some(push), ..self }
     }
 
     /// Puts other options in force, for requests from now on.

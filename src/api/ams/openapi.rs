@@ -142,6 +142,7 @@ fn body(operation: Op) -> Option<(Value, bool)> {
             "ackDeadlineSeconds": { "type": "integer", "minimum": 0, "maximum": 600 },
             "ackIds": strings(),
         })),
+        Op::SubscriptionsModifyPushConfig => object(json!({ "pushConfig": push_config() })),
         Op::SubscriptionsModifyOffset => object(json!({ "offset": { "type": "integer" } })),
         _ => return None,
     };
@@ -197,10 +198,26 @@ fn subscription() -> Value {
         "topic": { "type": "string", "examples": ["projects/project/topics/topic"] },
         "ackDeadlineSeconds": { "type": "integer", "minimum": 0 },
         "ackMode": { "type": "string", "enum": ["", "cumulative", "individual"] },
-        "pushConfig": { "type": "object" },
+        "pushConfig": push_config(),
     }));
     fields["required"] = json!(["topic"]);
     fields
+}
+
+fn push_config() -> Value {
+    let text = json!({ "type": "string" });
+    let kind = |kinds: &[&str]| json!({ "type": "string", "enum": kinds });
+    object(json!({
+        "type": kind(&["http_endpoint", "mattermost"]),
+        "pushEndpoint": { "type": "string", "examples": ["https://recv.example.org:5000/receive_here"] },
+        "maxMessages": { "type": "integer" },
+        "authorizationHeader": object(json!({ "type": kind(&["autogen", "disabled"]) })),
+        "retryPolicy": object(json!({ "type": kind(&["linear", "slowstart"]), "period": { "type": "integer" } })),
+        "mattermostUrl": text,
+        "mattermostUsername": text,
+        "mattermostChannel": text,
+        "base64Decode": { "type": "boolean" },
+    }))
 }
 
 /// Every status that an operation may answer.
@@ -232,6 +249,10 @@ fn responses(route: &Route) -> Value {
         fails(413, "A body or a message that is too large");
         fails(409, "Something is in the way: it exists already, or what it needs is gone");
     }
+    if operation == Op::SubscriptionsVerifyPushEndpoint {
+        fails(401, "No token, a wrong one, a role that may not; or the endpoint does not answer the hash");
+        fails(409, "Push is off, the subscription is not pushed to an endpoint, or is verified already");
+    }
     if operation == Op::SubscriptionsTimeToOffset {
         fails(409, "There is no message at or after the time");
     }
@@ -255,6 +276,8 @@ fn success(operation: Op) -> Value {
             | Op::SubscriptionsDelete
             | Op::TopicsModifyAcl
             | Op::SubscriptionsModifyAcl
+            | Op::SubscriptionsModifyPushConfig
+            | Op::SubscriptionsVerifyPushEndpoint
             | Op::SubscriptionsModifyOffset
             | Op::SubscriptionsModifyAckDeadline
     );

@@ -5,6 +5,7 @@ use super::payload;
 use crate::domain::Timestamp;
 use std::fmt::Display;
 use std::io::Write;
+use std::ops::Range;
 
 /// How a body is laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Json {
     depth: usize,
     /// Nothing stands in the present object or array yet.
     first: bool,
+    /// The time written last, and where: messages that were stored together have the same.
+    time: Option<(Timestamp, Range<usize>)>,
 }
 
 /// Renders a body that is one object of these fields.
@@ -39,7 +42,7 @@ pub(crate) fn object_of(indent: Indent, bytes: usize, fields: impl FnOnce(&mut J
         Indent::One => 1,
         Indent::Compact => 0,
     };
-    let mut json = Json { out: Vec::with_capacity(bytes), step, depth: 0, first: true };
+    let mut json = Json { out: Vec::with_capacity(bytes), step, depth: 0, first: true, time: None };
     json.object(fields);
     json.out
 }
@@ -163,9 +166,15 @@ impl Json {
 
     /// A time with its fraction of a second, if it has one.
     pub(crate) fn time(&mut self, time: Timestamp) {
+        if let Some((_, place)) = self.time.clone().filter(|(at, _)| *at == time) {
+            self.out.extend_from_within(place);
+            return;
+        }
+        let begin = self.out.len();
         self.out.push(b'"');
         super::times::write(time, &mut self.out);
         self.out.push(b'"');
+        self.time = Some((time, begin..self.out.len()));
     }
 }
 

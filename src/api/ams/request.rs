@@ -6,8 +6,8 @@ use super::principal::{self, Principal};
 use super::query::Query;
 use super::room::{Large, SMALL, Share};
 use super::{
-    Ams, bindings, cors, members, metrics, offsets, projects, publish, pull, registrations, status, subscriptions,
-    topics, usage, users,
+    Ams, bindings, cors, members, metrics, offsets, projects, publish, pull, push, registrations, status,
+    subscriptions, topics, usage, users,
 };
 use crate::api::hang_up;
 use crate::domain::project::Project;
@@ -175,6 +175,8 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::SubscriptionsAcl => subscriptions::acl(call).await,
         Op::SubscriptionsModifyAcl => subscriptions::modify_acl(call).await,
         Op::SubscriptionsMetrics => metrics::of_subscription(call).await,
+        Op::SubscriptionsModifyPushConfig => push::modify(call).await,
+        Op::SubscriptionsVerifyPushEndpoint => push::verify(call).await,
         Op::TopicsList => topics::list(call).await,
         Op::TopicsShow => topics::show(call).await,
         Op::TopicsCreate => topics::create(call).await,

@@ -29,6 +29,8 @@ const SUITES: &[&str] = &[
     "hostile_clients",
     "openapi",
     "clock_jump",
+    "push_crash",
+    "push",
     "library",
     "x509",
     "checklist",

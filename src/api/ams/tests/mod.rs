@@ -5,6 +5,7 @@ mod bad_input;
 mod certificates;
 mod consuming;
 mod metrics;
+mod push;
 mod registrations;
 mod transport;
 mod waiting;

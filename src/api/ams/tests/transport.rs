@@ -16,7 +16,6 @@ async fn unknown_paths_and_methods_get_the_404_page() {
         (Method::GET, "/v1/projects/DEMO/topics/a%2Fb"),
         // In the contract, not served yet.
         (Method::GET, "/v1/projects/DEMO/schemas"),
-        (Method::POST, "/v1/projects/DEMO/subscriptions/s:modifyPushConfig"),
     ] {
         let reply = world.call(method.clone(), path, "").await;
         assert_eq!(reply.status, 404, "{method} {path}");

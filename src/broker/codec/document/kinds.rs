@@ -1,6 +1,7 @@
 //! The fields of each kind of document. Tags are frozen.
 
 use super::fields::{FieldReader, Fields, Value, damaged, put_prefixed};
+use super::push;
 use super::{
     Account, BoundSubject, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, SubjectHint,
     TokenHash, TokenHint, Truth,
@@ -130,8 +131,11 @@ impl Thing for Subscription {
         }
         fields.ids(12, self.acl.iter().map(|user| user.0)).u64(13, self.created_at.0);
         write_user(fields, 14, self.created_by);
+        if let Some(push) = &self.push {
+            fields.bytes(15, &push::bytes(push));
+        }
         if let Some(ttl) = self.settings.dead_letter_ttl {
-            fields.duration(15, ttl);
+            fields.duration(16, ttl);
         }
     }
 
@@ -156,8 +160,9 @@ impl Thing for Subscription {
             acl: fields.required(12)?.ids(UserId)?,
             created_at: fields.required(13)?.timestamp()?,
             created_by: read_user(fields, 14)?,
+            push: fields.optional(15)?.map(push::read).transpose()?,
         };
-        subscription.settings.dead_letter_ttl = fields.optional(15)?.map(Value::duration).transpose()?;
+        subscription.settings.dead_letter_ttl = fields.optional(16)?.map(Value::duration).transpose()?;
         Ok(subscription)
     }
 }

@@ -3,7 +3,9 @@
 use super::*;
 use crate::domain::acl::RoleName;
 use crate::domain::project::Project;
+use crate::domain::push::{Mattermost, Push, Shared, Target, Webhook};
 use crate::domain::registration::{Decision, Registration, RegistrationStatus};
+use crate::domain::retry::RetryPolicy;
 use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile};
@@ -69,10 +71,27 @@ fn subscription() -> Subscription {
             dead_letter_topic: Some(name("d")),
             dead_letter_ttl: None,
         },
+        push: None,
         acl: vec![UserId(4)],
         created_at: Timestamp(5),
         created_by: Some(UserId(6)),
     }
+}
+
+fn webhook() -> Push {
+    let target = Target::Webhook(Webhook {
+        endpoint: "https://e".to_owned(),
+        messages_max: -2,
+        authorization: Some(Shared("a".to_owned())),
+        hash: Shared("h".to_owned()),
+    });
+    Push { target, retry: RetryPolicy::Linear { period: Duration::from_millis(3) }, decode: true, verified: false }
+}
+
+fn mattermost() -> Push {
+    let text = str::to_owned;
+    let target = Target::Mattermost(Mattermost { url: text("u"), username: text("n"), channel: text("c") });
+    Push { target, retry: RetryPolicy::SlowStart, decode: false, verified: true }
 }
 
 fn account() -> Account {
@@ -153,6 +172,9 @@ fn stored_forms_are_frozen() {
     golden(&truth(Standing::Live, None, project()), PROJECT);
     golden(&truth(Standing::Claiming, Some("u"), topic()), TOPIC);
     golden(&truth(Standing::Deleting, None, subscription()), SUBSCRIPTION);
+    let pushed = |push| truth(Standing::Deleting, None, Subscription { push: Some(push), ..subscription() });
+    golden(&pushed(webhook()), &format!("{SUBSCRIPTION} {WEBHOOK}"));
+    golden(&pushed(mattermost()), &format!("{SUBSCRIPTION} {MATTERMOST}"));
     golden(&truth(Standing::Live, None, account()), ACCOUNT);
     golden(&Hint { holder: Some(1), given_up: None, incarnation: Incarnation(2) }, HINT_HELD);
     let given_up = Some((1, Timestamp(2)));
@@ -336,6 +358,26 @@ const SUBSCRIPTION: &str = "
     0c 10000000 04000000000000000000000000000000
     0d 08000000 0500000000000000
     0e 10000000 06000000000000000000000000000000";
+
+const WEBHOOK: &str = "
+    0f 41000000
+        01 01000000 01
+        02 09000000 68747470733a2f2f65
+        03 08000000 feffffffffffffff
+        04 01000000 61
+        05 01000000 68
+        08 08000000 b80b000000000000
+        09 01000000 01
+        00";
+
+const MATTERMOST: &str = "
+    0f 1f000000
+        01 01000000 02
+        02 01000000 75
+        06 01000000 6e
+        07 01000000 63
+        09 01000000 02
+        00";
 
 const ACCOUNT: &str = "
     01 01000000 02
