@@ -46,6 +46,10 @@ pub struct Config {
     pub limits: Limits,
     /// What new topics keep.
     pub retention: RetentionConfig,
+    /// What projects may use.
+    pub quota: QuotaConfig,
+    /// Where administrative calls are told.
+    pub audit: AuditConfig,
     /// Logging.
     pub log: Log,
 }
@@ -184,6 +188,30 @@ pub struct RetentionConfig {
     pub days: u64,
     /// The oldest messages go above so many bytes; 0 for no bound.
     pub bytes: u64,
+}
+
+/// `[quota]`; 0 for no bound.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaConfig {
+    /// Messages published in a second.
+    pub messages_per_second: u64,
+    /// Bytes published in a second.
+    pub bytes_per_second: u64,
+    /// Topics.
+    pub topics: u64,
+    /// Subscriptions.
+    pub subscriptions: u64,
+}
+
+/// `[audit]`; both empty for none.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// The project of the audit topic.
+    pub project: String,
+    /// The audit topic.
+    pub topic: String,
 }
 
 /// `[log]`.

@@ -60,6 +60,12 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("limits.drain_seconds", Kind::Integer(0, 600)),
     ("retention.days", Kind::Integer(1, 36_500)),
     ("retention.bytes", Kind::Integer(0, 1_125_899_906_842_624)),
+    ("quota.messages_per_second", Kind::Integer(0, 1_000_000_000)),
+    ("quota.bytes_per_second", Kind::Integer(0, 1_000_000_000_000)),
+    ("quota.topics", Kind::Integer(0, 1_000_000_000)),
+    ("quota.subscriptions", Kind::Integer(0, 1_000_000_000)),
+    ("audit.project", Kind::Text),
+    ("audit.topic", Kind::Text),
     ("log.level", Kind::Text),
     ("log.format", Kind::Choice(&["text", "json"])),
 ];

@@ -23,6 +23,7 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     check_listeners(config)?;
     check_networks(&config.push.allow_networks)?;
     check_secrets(config)?;
+    check_audit(config)?;
     check_sizes(config)
 }
 
@@ -85,6 +86,22 @@ fn check_secrets(config: &Config) -> Result<(), Invalid> {
     Ok(())
 }
 
+fn check_audit(config: &Config) -> Result<(), Invalid> {
+    let named = [("audit.project", &config.audit.project), ("audit.topic", &config.audit.topic)];
+    if named.iter().all(|(_, name)| name.is_empty()) {
+        return Ok(());
+    }
+    for (key, name) in named {
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if name.is_empty() || !name.bytes().all(letters) {
+            return Err(Invalid(format!(
+                "{key}: `{name}` is no name; audit.project and audit.topic are both set to letters, digits, _ and -, or both empty"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn check_sizes(config: &Config) -> Result<(), Invalid> {
     let limits = &config.limits;
     if limits.message_bytes > limits.publish_bytes {
@@ -133,6 +150,10 @@ fn integer(config: &Config, name: &str) -> u64 {
         "ams_x509.reload_seconds" => config.ams_x509.reload_seconds,
         "retention.days" => config.retention.days,
         "retention.bytes" => config.retention.bytes,
+        "quota.messages_per_second" => config.quota.messages_per_second,
+        "quota.bytes_per_second" => config.quota.bytes_per_second,
+        "quota.topics" => config.quota.topics,
+        "quota.subscriptions" => config.quota.subscriptions,
         _ => u64::MAX,
     }
 }

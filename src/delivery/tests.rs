@@ -14,7 +14,7 @@ use crate::storage::memory::MemoryStore;
 use receiver::{Receiver, loopback};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A broker with one topic.
 struct World {
@@ -286,7 +286,7 @@ async fn an_endpoint_is_verified_by_its_hash_and_nothing_else() {
 
 #[tokio::test]
 async fn thousands_of_idle_subscriptions_cost_little_and_each_gets_its_message() {
-    const MANY: usize = 2_000;
+    const MANY: usize = 1_000;
     let (world, receiver) = (World::new().await, Receiver::start(|_| (200, String::new())).await);
     let delivery = world.deliver(&receiver);
     let mut all = Vec::new();

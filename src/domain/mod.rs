@@ -15,6 +15,7 @@ pub mod project;
 pub mod push;
 pub mod registration;
 pub mod retry;
+pub mod schema;
 pub mod subscription;
 pub mod topic;
 pub mod user;

@@ -14,8 +14,11 @@ use crate::api::ams::x509::X509Login;
 use crate::api::ams::{Ams, AmsOptions, AuthOption};
 use crate::api::ops::{Ops, Phase};
 use crate::auth::Token;
+use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::{Config, Sources};
+use crate::config::{Config, QuotaConfig, Sources};
+use crate::domain::Name;
+use crate::domain::project::Quota;
 use crate::domain::topic::Retention;
 use crate::telemetry::logging::Level;
 use crate::telemetry::metrics::Metrics;
@@ -59,12 +62,14 @@ impl Service {
         let clients = sockets.ams_x509.is_some().then(|| Clients::open(config, Arc::clone(&metrics))).transpose()?;
 
         let foundation = Foundation::open(config, &clock, &metrics).await?;
+        foundation.broker.set_common_quota(common_quota(config));
         ops.attach(Arc::new(Gauges::new(Arc::clone(&metrics), &foundation)));
         let front = async {
             let admin = bootstrap::administrator(config, &foundation.auth, mode).await?;
             if mode == Mode::Quickstart {
                 bootstrap::demonstration(&foundation.broker, options.retention).await?;
             }
+            open_audit(config, &foundation.broker, options.retention).await?;
             let Foundation { engine, broker, auth } = &foundation;
             let push = Pushing::start(config, &foundation, &metrics).await?;
             let ams = Ams::new(broker.clone(), auth.clone(), metrics, options);
@@ -101,10 +106,11 @@ impl Service {
             self.front.x509.as_ref().map_or(Ok(()), |x509| x509.clients.reload(true))?;
             level.set(&config.log.level)?;
             self.front.ams.set_options(options);
+            self.foundation.broker.set_common_quota(common_quota(&config));
             Ok(())
         });
         match taken {
-            Ok(()) => tracing::info!("certificates, limits and log level are read anew"),
+            Ok(()) => tracing::info!("certificates, limits, quotas and log level are read anew"),
             Err(error) => tracing::error!(%error, "the configuration stays as it was"),
         }
     }
@@ -218,6 +224,29 @@ fn ams_options(config: &Config) -> Result<AmsOptions, String> {
         proxy_hostname: config.ams.proxy_hostname.clone(),
         ..AmsOptions::default()
     })
+}
+
+/// What projects may use that have no quota of their own.
+fn common_quota(config: &Config) -> Quota {
+    let QuotaConfig { messages_per_second, bytes_per_second, topics, subscriptions } = config.quota;
+    Quota {
+        messages_per_second: Some(messages_per_second),
+        bytes_per_second: Some(bytes_per_second),
+        topics: Some(topics),
+        subscriptions: Some(subscriptions),
+    }
+}
+
+/// Opens the audit topic, if one is configured.
+async fn open_audit(config: &Config, broker: &Broker, retention: Retention) -> Result<(), String> {
+    if config.audit.topic.is_empty() {
+        return Ok(());
+    }
+    let name = |key: &str, text: &str| Name::new(text).map_err(|error| format!("{key}: {error}"));
+    let project = name("audit.project", &config.audit.project)?;
+    let topic = name("audit.topic", &config.audit.topic)?;
+    let opened = broker.open_audit(project, topic, retention).await;
+    opened.map_err(|error| format!("the audit topic cannot be made: {error}"))
 }
 
 /// The control socket of a store on disk. Without it the service serves as well.

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub retention_held: IntGauge,
     /// Messages copied to a dead-letter topic.
     pub dead_lettered_messages: IntCounter,
+    /// Administrative calls that are not in the audit topic.
+    pub audit_lost: IntCounter,
     /// Compare-and-append or compare-and-set lost to another writer, by log kind.
     pub conflicts: IntCounterVec,
     /// Storage outcomes that had to be resolved by reading back, by log kind.
@@ -138,6 +140,7 @@ impl Metrics {
             retention_held: make.gauge("angelia_retention_held", "1 while retention doubts the clock")?,
             dead_lettered_messages: make
                 .counter("angelia_dead_lettered_messages_total", "Messages copied to a dead-letter topic")?,
+            audit_lost: make.counter("angelia_audit_lost_total", "Calls missing in the audit topic")?,
             conflicts: make.counters(
                 "angelia_store_conflicts_total",
                 "Conditional writes lost to another writer",
@@ -176,8 +179,7 @@ impl Metrics {
             store_segments: make.gauges("angelia_store_segments", "Segment files", &["state"])?,
             store_health: make.gauges("angelia_store_health", "1 for the store's present condition", &["condition"])?,
             certificates: CertificateMetrics::new(&make)?,
-            uptime_seconds: make
-                .register(Gauge::new("angelia_uptime_seconds", "Seconds since the process started")?)?,
+            uptime_seconds: make.register(Gauge::new("angelia_uptime_seconds", "Seconds since the start")?)?,
             process_resident_bytes: make.gauge("angelia_process_resident_bytes", "Memory in use")?,
             process_cpu_seconds: make
                 .register(Counter::new("angelia_process_cpu_seconds_total", "Processor seconds used")?)?,

@@ -1,6 +1,7 @@
 //! The bodies that clients send, each decoded in one pass. What a value means is the handlers' affair; here is only its shape.
 
 use super::json::{self, Malformed, Reader, document, is};
+use crate::domain::project::Quota;
 use crate::domain::user::Profile;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ fn set<'a>(text: &mut Text<'a>, reader: &mut Reader<'a>) -> Result<()> {
 pub(crate) struct ProjectBody<'a> {
     pub(crate) name: Text<'a>,
     pub(crate) description: Text<'a>,
+    /// The whole new quota.
+    pub(crate) quota: Option<Quota>,
 }
 
 impl<'a> ProjectBody<'a> {
@@ -42,10 +45,32 @@ impl<'a> ProjectBody<'a> {
         document(body, |name, reader| match name {
             _ if is(name, "name") => set(&mut read.name, reader),
             _ if is(name, "description") => set(&mut read.description, reader),
+            _ if is(name, "quota") => quota(reader).map(|quota| read.quota = quota),
             _ => reader.skip(),
         })?;
         Ok(read)
     }
+}
+
+/// A quota; none for `null`. Numbers below 0 are no quota.
+fn quota(reader: &mut Reader<'_>) -> Result<Option<Quota>> {
+    if reader.null()? {
+        return Ok(None);
+    }
+    let mut quota = Quota::default();
+    reader.object(&mut |name, reader| {
+        let slot = match name {
+            _ if is(name, "messagesPerSecond") => &mut quota.messages_per_second,
+            _ if is(name, "bytesPerSecond") => &mut quota.bytes_per_second,
+            _ if is(name, "topics") => &mut quota.topics,
+            _ if is(name, "subscriptions") => &mut quota.subscriptions,
+            _ => return reader.skip(),
+        };
+        let malformed = reader.malformed();
+        *slot = reader.optional_integer()?.map(u64::try_from).transpose().map_err(|_| malformed)?;
+        Ok(())
+    })?;
+    Ok(Some(quota))
 }
 
 /// A project's entry in a user.

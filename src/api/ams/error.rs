@@ -2,6 +2,7 @@
 
 use super::paths::{Operation, Route};
 use super::render::{self, Indent};
+use crate::domain::schema::Fault;
 use crate::domain::{Error, Resource};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -29,6 +30,19 @@ pub(crate) enum Refusal {
     Said(Failure),
     /// Said by what is below.
     Met(Error),
+}
+
+impl Refusal {
+    /// After how many seconds trying again makes sense, where that is known.
+    pub(crate) fn after(&self) -> Option<u32> {
+        match self {
+            Self::Met(Error::QuotaExceeded { after: Some(after), .. }) => {
+                let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+                Some(u32::try_from(seconds).unwrap_or(u32::MAX).max(1))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl From<Failure> for Refusal {
@@ -174,6 +188,13 @@ pub(crate) fn translate(route: &Route, error: &Error) -> Failure {
         }
         Error::AlreadyExists(Resource::Project) => Failure::already_exists("Project"),
         Error::AlreadyExists(resource) => Failure::already_exists(named(*resource)),
+        Error::Invalid { what: "schema", why } => Failure::argument(why.clone()),
+        Error::Violation { message, fault } => Failure::argument(violation(*message, fault)),
+        Error::SchemaUnusable(_) => Failure::internal("Could not load schema for topic"),
+        Error::QuotaExceeded { what, .. } => {
+            failure(429, Cow::Owned(format!("The project's quota of {what} is used up")), "RESOURCE_EXHAUSTED")
+        }
+        Error::Protected(_) => Failure::FORBIDDEN,
         Error::Invalid { .. } if operation == Op::TopicsPublish => Failure::arguments("Message"),
         Error::Invalid { .. } if matches!(operation, Op::SubscriptionsCreate | Op::SubscriptionsModifyPushConfig) => {
             Failure::arguments("Subscription")
@@ -197,6 +218,26 @@ pub(crate) fn translate(route: &Route, error: &Error) -> Failure {
         Error::Changed | Error::StaleIncarnation => Failure::later("Changed by another request, try again"),
         // Whatever else is wrong is ours, and told to the log alone.
         _ => Failure::internal(store_text(operation)),
+    }
+}
+
+/// What is wrong with a message, in the original's words (`ams-v1.md` §7.3, its spelling included).
+fn violation(message: usize, fault: &Fault) -> String {
+    let listed = |of: &str, broken: &[String]| match broken {
+        [one] => format!("Message {message} {of} not valid,{one}"),
+        many => {
+            let numbered = many.iter().zip(1..).map(|(line, number)| format!("{number}){line}."));
+            format!("Message {message} {of} not valid.{}", numbered.collect::<String>())
+        }
+    };
+    match fault {
+        Fault::NotBase64(at) => {
+            format!("Message {message} is not in valid base64 enocding,illegal base64 data at input byte {at}")
+        }
+        Fault::NotJson(why) => format!("Message {message} data is not valid JSON format,{why}"),
+        Fault::Payload(broken) => listed("data is", broken),
+        Fault::NotAvro(why) => format!("Message {message} is not valid.{why}"),
+        Fault::Attributes(broken) => listed("attributes are", broken),
     }
 }
 

@@ -162,7 +162,7 @@ impl Metric {
                     json.field("timestamp").string(at);
                     match *value {
                         Value::Count(count) => json.field("value").number(count),
-                        Value::Real(real) => json.field("value").real(real),
+                        Value::Real(real) => json.field("value").float(real),
                     }
                 });
             }

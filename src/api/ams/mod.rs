@@ -6,6 +6,7 @@
 //! The original's defects that are kept, mended or decided are numbered in the contract's §13; code that follows one says so.
 
 mod acl;
+mod audit;
 mod bindings;
 mod bodies;
 mod cors;
@@ -31,6 +32,7 @@ mod render;
 mod request;
 mod room;
 mod route_metrics;
+mod schemas;
 mod status;
 mod subscriptions;
 mod times;

@@ -3,6 +3,7 @@
 
 use super::payload;
 use crate::domain::Timestamp;
+use serde_json::Value;
 use std::fmt::Display;
 use std::io::Write;
 use std::ops::Range;
@@ -82,6 +83,34 @@ impl Json {
         }
     }
 
+    /// A JSON value, names in order, numbers as Go writes those it has read.
+    pub(crate) fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.number("null"),
+            Value::Bool(flag) => self.boolean(*flag),
+            Value::Number(number) => match number.as_f64() {
+                Some(float) if number.is_f64() => self.float(float),
+                _ => self.number(number),
+            },
+            Value::String(text) => self.string(text),
+            Value::Array(items) => self.array(|json| items.iter().for_each(|item| json.item().value(item))),
+            Value::Object(fields) => {
+                self.object(|json| fields.iter().for_each(|(name, field)| json.entry(name).value(field)));
+            }
+        }
+    }
+
+    /// The shortest digits that read back the same; with an exponent when very large or small.
+    pub(crate) fn float(&mut self, float: f64) {
+        let size = float.abs();
+        if size != 0.0 && !(1e-6..1e21).contains(&size) {
+            let text = format!("{float:e}");
+            self.number(if size >= 1.0 { text.replace('e', "e+") } else { text });
+        } else {
+            self.number(float);
+        }
+    }
+
     /// An object of these fields.
     pub(crate) fn object(&mut self, fields: impl FnOnce(&mut Self)) {
         self.enclose(b'{', b'}', fields);
@@ -135,16 +164,6 @@ impl Json {
     pub(crate) fn number(&mut self, number: impl Display) {
         // Writing to memory does not fail.
         let _ = write!(self.out, "{number}");
-    }
-
-    /// A number with a fraction: the shortest text that reads back the same, with an exponent only far from one.
-    pub(crate) fn real(&mut self, number: f64) {
-        match number.abs() {
-            0.0 => self.number(0),
-            size if size < 1e-6 => self.number(format_args!("{number:e}")),
-            size if size >= 1e21 => self.number(format!("{number:e}").replace('e', "e+")),
-            _ => self.number(number),
-        }
     }
 
     /// `true` or `false`.
@@ -257,9 +276,19 @@ mod tests {
             (1e20, "100000000000000000000"),
             (1.5e21, "1.5e+21"),
         ] {
-            let body = object(Indent::Compact, |json| json.field("n").real(number));
+            let body = object(Indent::Compact, |json| json.field("n").float(number));
             assert_eq!(String::from_utf8(body).unwrap(), format!("{{\"n\":{expected}}}"));
         }
+    }
+
+    #[test]
+    fn values_are_written_as_go_writes_what_it_has_read() {
+        let value: Value =
+            serde_json::from_str(r#"{"b":[1.0,0.5,1e21,1.5e-7,18446744073709551615],"a":{"<":null},"c":true}"#)
+                .unwrap();
+        let body = object(Indent::Compact, |json| json.field("v").value(&value));
+        let expected = r#"{"v":{"a":{"\u003c":null},"b":[1,0.5,1e+21,1.5e-7,18446744073709551615],"c":true}}"#;
+        assert_eq!(String::from_utf8(body).unwrap(), expected);
     }
 
     #[test]

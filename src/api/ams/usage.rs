@@ -107,7 +107,7 @@ fn write(usages: &[Usage], json: &mut Json) {
                 json.item().object(|json| {
                     json.field("project").string(&usage.project);
                     json.field("message_count").number(usage.messages);
-                    json.field("average_daily_messages").real(usage.average);
+                    json.field("average_daily_messages").float(usage.average);
                     json.field("topics_count").number(usage.topics);
                     json.field("subscriptions_count").number(usage.subscriptions);
                     json.field("users_count").number(usage.users);
@@ -117,7 +117,7 @@ fn write(usages: &[Usage], json: &mut Json) {
         json.field("total_message_count").number(usages.iter().map(|usage| u128::from(usage.messages)).sum::<u128>());
         // Fractions of a hundredth would come of adding.
         let average = usages.iter().map(|usage| usage.average).sum::<f64>();
-        json.field("average_daily_messages").real((average * 100.0).round() / 100.0);
+        json.field("average_daily_messages").float((average * 100.0).round() / 100.0);
     });
     json.field("total_users_count").number(sum(|usage| usage.users));
     json.field("total_topics_count").number(sum(|usage| usage.topics));

@@ -1,4 +1,4 @@
-//! Projects, topics and subscriptions as documents: names, listings, changes by compare-and-set.
+//! Projects, topics, subscriptions and schemas as documents: names, listings, changes by compare-and-set.
 //!
 //! The document under an identity is the truth; name documents are hints, accepted only if the truth names them back. Lookups are
 //! cached for at most `Options::cache_age`; a change made through this broker is seen at once. Listings are not cached. Users
@@ -9,6 +9,7 @@ pub(crate) mod entity;
 mod life;
 mod page;
 mod projects;
+mod schemas;
 mod subscriptions;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -16,6 +17,7 @@ mod topics;
 
 pub use page::{Page, PageRequest};
 pub use projects::{NewProject, ProjectChange};
+pub use schemas::{NewSchema, SchemaChange};
 pub use subscriptions::{NewSubscription, SubscriptionChange};
 pub use topics::{NewTopic, TopicChange};
 

@@ -71,7 +71,7 @@ impl Broker {
     }
 
     /// Makes a subscription that begins at its topic's present end; [`Error::NotFound`] project or topic,
-    /// [`Error::AlreadyExists`].
+    /// [`Error::AlreadyExists`], [`Error::QuotaExceeded`].
     pub async fn create_subscription(&self, project: ProjectId, new: NewSubscription) -> Result<Arc<Subscription>> {
         self.create_subscription_at(project, new, |_, next| next).await
     }
@@ -87,6 +87,7 @@ impl Broker {
         let now = self.now();
         let NewSubscription { name, topic, settings, push, acl, created_by } = new;
         check_acl(Some(&acl))?;
+        let _room = self.room_for::<Subscription>(project, &name, "subscriptions", |quota| quota.subscriptions).await?;
         let log = LogRef(self.inner.options.random.id());
         let subscription = Subscription {
             id: SubscriptionId(self.fresh_identity(now)),

@@ -32,6 +32,7 @@ const SUITES: &[&str] = &[
     "push_crash",
     "push",
     "library",
+    "schemas",
     "x509",
     "checklist",
     "bad_input",

@@ -7,6 +7,7 @@ mod consuming;
 mod metrics;
 mod push;
 mod registrations;
+mod schemas;
 mod transport;
 mod waiting;
 

@@ -14,8 +14,6 @@ async fn unknown_paths_and_methods_get_the_404_page() {
         (Method::PATCH, "/v1/projects/DEMO"),
         (Method::POST, "/v1/projects/DEMO/topics/t1:foo"),
         (Method::GET, "/v1/projects/DEMO/topics/a%2Fb"),
-        // In the contract, not served yet.
-        (Method::GET, "/v1/projects/DEMO/schemas"),
     ] {
         let reply = world.call(method.clone(), path, "").await;
         assert_eq!(reply.status, 404, "{method} {path}");

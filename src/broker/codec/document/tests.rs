@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::domain::acl::RoleName;
-use crate::domain::project::Project;
+use crate::domain::project::{Project, Quota};
 use crate::domain::push::{Mattermost, Push, Shared, Target, Webhook};
 use crate::domain::registration::{Decision, Registration, RegistrationStatus};
 use crate::domain::retry::RetryPolicy;
+use crate::domain::schema::{Rules, Schema, SchemaKind};
 use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile};
@@ -38,6 +39,24 @@ fn project() -> Project {
         created_by: Some(UserId(2)),
         created_at: Timestamp(3),
         modified_at: Timestamp(4),
+        quota: Quota::default(),
+    }
+}
+
+fn limited() -> Project {
+    let quota = Quota { messages_per_second: Some(9), topics: Some(0), ..Quota::default() };
+    Project { quota, ..project() }
+}
+
+fn schema() -> Schema {
+    Schema {
+        id: SchemaId(1),
+        project: ProjectId(2),
+        name: name("s"),
+        rules: Rules { kind: SchemaKind::Avro, payload: "\"int\"".to_owned(), attributes: Some("{}".to_owned()) },
+        revision: 3,
+        created_at: Timestamp(4),
+        created_by: Some(UserId(5)),
     }
 }
 
@@ -182,6 +201,8 @@ fn stored_forms_are_frozen() {
     golden(&TokenHint { holder: UserId(1) }, TOKEN_HINT);
     golden(&roles(), ROLES);
     golden(&KeyCheck { sealed: Sealed { key: 1, bytes: vec![2; 3] } }, KEY_CHECK);
+    golden(&truth(Standing::Live, None, limited()), &format!("{PROJECT}{QUOTA}"));
+    golden(&truth(Standing::Live, None, schema()), SCHEMA);
     golden(&DayEnd { messages: 1, bytes: 2 }, DAY_END);
     for (status, expected) in registrations() {
         golden(&registration(status), &format!("{REGISTRATION}{expected}"));
@@ -203,10 +224,11 @@ fn kinds_are_frozen() {
         KeyCheck::KIND,
         DayEnd::KIND,
         Registration::KIND,
+        Truth::<Schema>::KIND,
         BoundSubject::KIND,
         SubjectHint::KIND,
     ];
-    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 20, 21]);
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 30, 20, 21]);
 }
 
 #[test]
@@ -267,7 +289,7 @@ fn values_outside_their_rule_are_refused() {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 1_u8..22) {
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 1_u8..32) {
         let mut value = bytes;
         if let [format, stored_kind, ..] = value.as_mut_slice() {
             (*format, *stored_kind) = (FORMAT, kind);
@@ -276,6 +298,7 @@ proptest! {
         let _ = decode::<Truth<Topic>>(&value);
         let _ = decode::<Truth<Subscription>>(&value);
         let _ = decode::<Truth<Account>>(&value);
+        let _ = decode::<Truth<Schema>>(&value);
         let _ = decode::<Hint>(&value);
         let _ = decode::<DayEnd>(&value);
         let _ = decode::<TokenHint>(&value);
@@ -328,6 +351,22 @@ const PROJECT: &str = "
     06 10000000 02000000000000000000000000000000
     07 08000000 0300000000000000
     08 08000000 0400000000000000";
+
+const QUOTA: &str = "
+    14 08000000 0900000000000000
+    16 08000000 0000000000000000";
+
+const SCHEMA: &str = "
+    01 01000000 02
+    03 10000000 01000000000000000000000000000000
+    04 10000000 02000000000000000000000000000000
+    05 01000000 73
+    06 01000000 02
+    07 05000000 22696e7422
+    08 02000000 7b7d
+    09 08000000 0300000000000000
+    0a 08000000 0400000000000000
+    0b 10000000 05000000000000000000000000000000";
 
 const TOPIC: &str = "
     01 01000000 01
