@@ -7,6 +7,7 @@
 mod interrupted_tests;
 mod keys;
 pub mod policy;
+mod registrations;
 mod roles;
 pub mod signed_url;
 #[cfg(test)]

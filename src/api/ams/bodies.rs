@@ -1,5 +1,9 @@
 //! The bodies that clients send, each decoded in one pass. What a value means is the handlers' affair; here is only its shape.
 
+mod people;
+
+pub(crate) use people::{MembershipBody, RegistrationBody, UserBody};
+
 use super::json::{self, Malformed, Reader, document, is};
 use crate::domain::project::Quota;
 use std::borrow::Cow;
@@ -72,46 +76,6 @@ fn quota(reader: &mut Reader<'_>) -> Result<Option<Quota>> {
     Ok(Some(quota))
 }
 
-/// A project's entry in a user.
-#[derive(Debug, Default)]
-pub(crate) struct MembershipBody<'a> {
-    pub(crate) project: Cow<'a, str>,
-    pub(crate) roles: Vec<Cow<'a, str>>,
-}
-
-/// User and member create and update.
-#[derive(Debug, Default)]
-pub(crate) struct UserBody<'a> {
-    pub(crate) name: Text<'a>,
-    pub(crate) first_name: Text<'a>,
-    pub(crate) last_name: Text<'a>,
-    pub(crate) organization: Text<'a>,
-    pub(crate) description: Text<'a>,
-    pub(crate) email: Text<'a>,
-    pub(crate) projects: Option<Vec<MembershipBody<'a>>>,
-    pub(crate) service_roles: Option<Vec<Cow<'a, str>>>,
-}
-
-impl<'a> UserBody<'a> {
-    pub(crate) fn decode(body: &'a [u8]) -> Result<Self> {
-        let mut read = Self::default();
-        document(body, |name, reader| match name {
-            _ if is(name, "name") => set(&mut read.name, reader),
-            _ if is(name, "first_name") => set(&mut read.first_name, reader),
-            _ if is(name, "last_name") => set(&mut read.last_name, reader),
-            _ if is(name, "organization") => set(&mut read.organization, reader),
-            _ if is(name, "description") => set(&mut read.description, reader),
-            _ if is(name, "email") => set(&mut read.email, reader),
-            _ if is(name, "service_roles") => strings(reader).map(|roles| read.service_roles = roles),
-            _ if is(name, "projects") => memberships(reader).map(|projects| read.projects = projects),
-            // Not ours to take, but of a known type.
-            _ if is(name, "uuid") || is(name, "token") => reader.optional_string().map(|_| ()),
-            _ => reader.skip(),
-        })?;
-        Ok(read)
-    }
-}
-
 /// Binding create and update.
 #[derive(Debug, Default)]
 pub(crate) struct BindingBody<'a> {
@@ -137,28 +101,6 @@ impl<'a> BindingBody<'a> {
         })?;
         Ok(read)
     }
-}
-
-fn memberships<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<MembershipBody<'a>>>> {
-    if reader.null()? {
-        return Ok(None);
-    }
-    let mut list = Vec::new();
-    reader.array(|reader| {
-        let mut entry = MembershipBody::default();
-        reader.object(&mut |name, reader| match name {
-            _ if is(name, "project") => {
-                entry.project = reader.optional_string()?.unwrap_or_else(|| std::mem::take(&mut entry.project));
-                Ok(())
-            }
-            _ if is(name, "roles") => strings(reader).map(|roles| entry.roles = roles.unwrap_or_default()),
-            _ if is(name, "topics") || is(name, "subscriptions") => strings(reader).map(|_| ()),
-            _ => reader.skip(),
-        })?;
-        list.push(entry);
-        Ok(())
-    })?;
-    Ok(Some(list))
 }
 
 /// A body of one list of strings under this name: roles, users, ack ids.
@@ -187,8 +129,20 @@ pub(crate) fn integer(body: &[u8], field: &str) -> Result<i64> {
 
 /// A body that is a map of strings: names count letter by letter, `null` is an empty value.
 pub(crate) fn map(body: &[u8]) -> Result<BTreeMap<String, String>> {
+    let mut reader = Reader::new(body);
+    let read = strings_by_name(&mut reader)?;
+    reader.end()?;
+    Ok(read)
+}
+
+/// As [`map`], of a body after which anything may follow.
+pub(crate) fn first_map(body: &[u8]) -> Result<BTreeMap<String, String>> {
+    strings_by_name(&mut Reader::new(body))
+}
+
+fn strings_by_name(reader: &mut Reader<'_>) -> Result<BTreeMap<String, String>> {
     let mut read = BTreeMap::new();
-    document(body, |name, reader| {
+    reader.object(&mut |name, reader| {
         read.insert(name.to_string(), reader.optional_string()?.unwrap_or_default().into_owned());
         Ok(())
     })?;

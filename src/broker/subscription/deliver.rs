@@ -102,7 +102,7 @@ impl Broker {
     /// place among the pulls that wait. What another node moves back is seen when the next wait begins.
     ///
     /// # Errors
-    /// [`Error::TopicGone`], [`Error::NotFound`](crate::domain::Error::NotFound) when the subscription is gone, storage.
+    /// [`Error::TopicGone`], [`Error::NotFound`] when the subscription is gone, storage.
     pub async fn wait_for_backlog(&self, subscription: &Subscription, wait: Duration) -> Result<bool> {
         let actor = self.subscription_actor(subscription)?;
         let over = tokio::time::sleep(wait);
