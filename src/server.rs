@@ -7,6 +7,7 @@
 //! end mark, operators' listener. A second signal ends all waiting; the store then recovers at the next start.
 
 mod bootstrap;
+mod cluster;
 mod control;
 mod descriptors;
 mod engine;
@@ -21,6 +22,7 @@ mod sockets;
 mod tls;
 mod welcome;
 
+pub(crate) use cluster::migrate;
 pub use control::{Request, Response, ask};
 pub(crate) use engine::{at, backup_stopped};
 pub(crate) use foundation::rotate_key;

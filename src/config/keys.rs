@@ -1,7 +1,7 @@
 //! The table of all settings: their names, kinds and ranges. Values and explanations are in `config/default.toml`; a test holds
 //! the two together. Reads no file and no environment.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The compiled-in defaults, which explain every setting.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -27,6 +27,16 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("store.segment_bytes", Kind::Integer(1_048_576, 2_147_483_648)),
     ("store.reserve_segments", Kind::Integer(1, 64)),
     ("store.cache_bytes", Kind::Integer(1_048_576, 17_179_869_184)),
+    ("store.cql.datacenter", Kind::Text),
+    ("store.cql.consistency", Kind::Choice(&["local", "global"])),
+    ("store.cql.user", Kind::Text),
+    ("store.cql.password_file", Kind::Text),
+    ("store.cql.ca_file", Kind::Text),
+    ("store.cql.cert_file", Kind::Text),
+    ("store.cql.key_file", Kind::Text),
+    ("store.cql.request_ms", Kind::Integer(200, 60_000)),
+    ("store.cql.settle_ms", Kind::Integer(1_000, 120_000)),
+    ("store.cql.replication", Kind::Text),
     ("listen.ams", Kind::Listener),
     ("listen.ams_tls", Kind::Listener),
     ("listen.ops", Kind::Listener),
@@ -90,27 +100,31 @@ fn distance(from: &str, to: &str) -> usize {
 /// The JSON Schema of a configuration file, made from the table and the explanations in `config/default.toml`.
 #[must_use]
 pub fn schema() -> Value {
-    let mut sections = Map::new();
+    let mut schema = section();
     for (name, kind) in KEYS {
-        let Some((section, key)) = name.split_once('.') else { continue };
+        let Some((header, key)) = name.rsplit_once('.') else { continue };
         let mut rule = rule(*kind);
-        if let (Some(rule), Some(explanation)) = (rule.as_object_mut(), explanation(section, key)) {
+        if let (Some(rule), Some(explanation)) = (rule.as_object_mut(), explanation(header, key)) {
             rule.insert("description".to_owned(), explanation.into());
         }
-        let entry = sections
-            .entry(section)
-            .or_insert_with(|| json!({ "type": "object", "additionalProperties": false, "properties": {} }));
-        if let Some(Value::Object(properties)) = entry.get_mut("properties") {
+        let within = header.split('.').try_fold(&mut schema, |table, name| {
+            let properties = table.get_mut("properties")?.as_object_mut()?;
+            Some(properties.entry(name).or_insert_with(section))
+        });
+        if let Some(Value::Object(properties)) = within.and_then(|table| table.get_mut("properties")) {
             properties.insert(key.to_owned(), rule);
         }
     }
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Angelia configuration",
-        "type": "object",
-        "additionalProperties": false,
-        "properties": sections,
-    })
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
+        schema.insert("title".to_owned(), "Angelia configuration".into());
+    }
+    schema
+}
+
+/// A table that holds nothing yet, and nothing but what is put into it.
+fn section() -> Value {
+    json!({ "type": "object", "additionalProperties": false, "properties": {} })
 }
 
 fn rule(kind: Kind) -> Value {
@@ -156,7 +170,7 @@ mod tests {
     #[test]
     fn every_setting_is_explained_with_its_range_and_when_it_takes_effect() {
         for (name, kind) in KEYS {
-            let (section, key) = name.split_once('.').unwrap();
+            let (section, key) = name.rsplit_once('.').unwrap();
             let text = explanation(section, key).unwrap_or_else(|| panic!("{name} has no explanation"));
             assert!(text.ends_with("[reload]") || text.ends_with("[restart]"), "{name}: {text}");
             match kind {
@@ -178,12 +192,16 @@ mod tests {
             .build()
             .and_then(config::Config::try_deserialize)
             .unwrap();
-        let names: Vec<String> = table
-            .as_object()
-            .unwrap()
-            .iter()
-            .flat_map(|(section, keys)| keys.as_object().unwrap().keys().map(move |key| format!("{section}.{key}")))
-            .collect();
+        let mut names = Vec::new();
+        let mut tables = vec![(String::new(), &table)];
+        while let Some((prefix, table)) = tables.pop() {
+            for (key, value) in table.as_object().unwrap() {
+                match value {
+                    Value::Object(_) => tables.push((format!("{prefix}{key}."), value)),
+                    _ => names.push(format!("{prefix}{key}")),
+                }
+            }
+        }
         assert_eq!(names.len(), KEYS.len());
         assert!(names.iter().all(|name| kind(name).is_some()), "{names:?}");
     }

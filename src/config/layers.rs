@@ -64,7 +64,7 @@ pub(super) fn file(name: &str, text: &str) -> Result<File<FileSourceString, File
 /// The setting that an environment variable names, if it names one: `ANGELIA_STORE__URL` is `store.url`.
 fn environment_key(name: &str) -> Option<String> {
     let (section, key) = name.strip_prefix("ANGELIA_")?.split_once("__")?;
-    Some(format!("{section}.{key}").to_lowercase())
+    Some(format!("{section}.{}", key.replace("__", ".")).to_lowercase())
 }
 
 /// Refuses a setting that does not exist.

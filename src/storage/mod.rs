@@ -39,9 +39,9 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+pub mod cql;
 #[cfg(test)]
 pub(crate) mod differential_tests;
-pub mod cql;
 pub mod faulty;
 mod limits;
 pub mod memory;

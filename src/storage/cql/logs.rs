@@ -255,7 +255,9 @@ impl Cluster {
                     self.session.settle::<()>(&self.statements.fence_segment, values).await?;
                 }
                 Some(tail) if tail.state == OPEN => {
-                    self.session.settle::<()>(&self.statements.close_segment, values! { log: log_id, seg: seg }).await?;
+                    self.session
+                        .settle::<()>(&self.statements.close_segment, values! { log: log_id, seg: seg })
+                        .await?;
                 }
                 Some(tail) => break tail.next,
             }

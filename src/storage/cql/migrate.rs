@@ -40,18 +40,20 @@ pub struct Migrated {
 /// # Errors
 /// [`StoreError::Open`] with what is wrong and what to do. Broken off at any point, it may be done again.
 pub async fn migrate(options: &Options, replication: &str, clock: Clock) -> Result<Migrated> {
-    make_keyspace(options, replication).await?;
-    let driver = connect(options, Some(&options.keyspace)).await?;
+    let driver = connect(options).await?;
+    make_keyspace(&driver, options, replication).await?;
+    use_keyspace(&driver, options).await?;
     apply(&driver, ACCOUNT).await?;
-    let session = Session::open(options, clock).await?;
+    let session = Session::new(driver, options, clock);
     let lock = Lock::prepare(&session).await?;
     lock.take(&session).await?;
-    let done = apply_missing(&driver, &session).await;
+    let done = apply_missing(&session).await;
     lock.give_back(&session).await;
     done
 }
 
-async fn apply_missing(driver: &Driver, session: &Session) -> Result<Migrated> {
+async fn apply_missing(session: &Session) -> Result<Migrated> {
+    let driver = session.driver();
     let known = versions(driver).await?;
     let note = "INSERT INTO migration (version, name, applied) VALUES (:version, :name, toTimestamp(now()))";
     let note = session.prepare("note_migration", Kind::Write, note).await?;
@@ -67,16 +69,17 @@ async fn apply_missing(driver: &Driver, session: &Session) -> Result<Migrated> {
     Ok(Migrated { applied, version: newest() })
 }
 
-/// Refuses a keyspace that this build cannot work with.
-pub(super) async fn check(options: &Options) -> Result<()> {
+/// A connection to a keyspace that this build can work with.
+pub(super) async fn checked(options: &Options) -> Result<Driver> {
     let keyspace = &options.keyspace;
-    let missing = || StoreError::Open(format!("keyspace {keyspace} is not ready: run `angelia migrate` once, on one node"));
-    let driver = connect(options, None).await?;
-    if !keyspace_exists(&driver, keyspace).await? {
+    let missing =
+        || StoreError::Open(format!("keyspace {keyspace} is not ready: run `angelia migrate` once, on one node"));
+    let driver = connect(options).await?;
+    if !exists_in(&driver, keyspace, "migration").await? {
         return Err(missing());
     }
-    let driver = connect(options, Some(keyspace)).await?;
-    let known = versions(&driver).await.map_err(|_| missing())?;
+    use_keyspace(&driver, options).await?;
+    let known = versions(&driver).await?;
     let newest_there = known.last().copied().unwrap_or_default();
     if newest_there > newest() {
         return Err(StoreError::Open(format!(
@@ -84,7 +87,11 @@ pub(super) async fn check(options: &Options) -> Result<()> {
             newest()
         )));
     }
-    if MIGRATIONS.iter().all(|(version, ..)| known.contains(version)) { Ok(()) } else { Err(missing()) }
+    if MIGRATIONS.iter().all(|(version, ..)| known.contains(version)) { Ok(driver) } else { Err(missing()) }
+}
+
+async fn use_keyspace(driver: &Driver, options: &Options) -> Result<()> {
+    driver.use_keyspace(&options.keyspace, false).await.map_err(|error| failed(&error))
 }
 
 fn newest() -> i32 {
@@ -98,15 +105,8 @@ async fn versions(driver: &Driver) -> Result<BTreeSet<i32>> {
     versions.map(|row| row.map(|(version,)| version).map_err(|error| failed(&error))).collect()
 }
 
-async fn keyspace_exists(driver: &Driver, keyspace: &str) -> Result<bool> {
-    let text = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
-    let rows = driver.query_unpaged(text, (keyspace,)).await.map_err(|error| failed(&error))?;
-    Ok(rows.into_rows_result().map_err(|error| failed(&error))?.rows_num() > 0)
-}
-
-async fn make_keyspace(options: &Options, replication: &str) -> Result<()> {
-    let driver = connect(options, None).await?;
-    if keyspace_exists(&driver, &options.keyspace).await? {
+async fn make_keyspace(driver: &Driver, options: &Options, replication: &str) -> Result<()> {
+    if keyspace_exists(driver, &options.keyspace).await? {
         return Ok(());
     }
     let mut text = format!(
@@ -115,14 +115,20 @@ async fn make_keyspace(options: &Options, replication: &str) -> Result<()> {
         replicas(replication)?
     );
     // Conditional writes are refused on tables in tablets by servers that may still be in use; others do not know the word.
-    if keyspace_has_table(&driver, "system", "scylla_local").await? {
+    if exists_in(driver, "system", "scylla_local").await? {
         text.push_str(" AND tablets = {'enabled': false}");
     }
     driver.query_unpaged(text, ()).await.map_err(|error| failed(&error))?;
-    agree(&driver).await
+    agree(driver).await
 }
 
-async fn keyspace_has_table(driver: &Driver, keyspace: &str, table: &str) -> Result<bool> {
+async fn keyspace_exists(driver: &Driver, keyspace: &str) -> Result<bool> {
+    let text = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
+    let rows = driver.query_unpaged(text, (keyspace,)).await.map_err(|error| failed(&error))?;
+    Ok(rows.into_rows_result().map_err(|error| failed(&error))?.rows_num() > 0)
+}
+
+async fn exists_in(driver: &Driver, keyspace: &str, table: &str) -> Result<bool> {
     let text = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?";
     let rows = driver.query_unpaged(text, (keyspace, table)).await.map_err(|error| failed(&error))?;
     Ok(rows.into_rows_result().map_err(|error| failed(&error))?.rows_num() > 0)
@@ -163,10 +169,7 @@ async fn apply(driver: &Driver, text: &str) -> Result<()> {
 
 fn exists(error: &scylla::errors::ExecutionError) -> bool {
     use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
-    matches!(
-        error,
-        ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::AlreadyExists { .. }, _))
-    )
+    matches!(error, ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::AlreadyExists { .. }, _)))
 }
 
 async fn agree(driver: &Driver) -> Result<()> {
@@ -193,7 +196,8 @@ struct Lock {
 
 impl Lock {
     async fn prepare(session: &Session) -> Result<Self> {
-        let take = format!("INSERT INTO migration_lock (id, owner) VALUES (0, :owner) IF NOT EXISTS USING TTL {LOCK_SECONDS}");
+        let take =
+            format!("INSERT INTO migration_lock (id, owner) VALUES (0, :owner) IF NOT EXISTS USING TTL {LOCK_SECONDS}");
         let give_back = "DELETE FROM migration_lock WHERE id = 0 IF owner = :owner";
         Ok(Self {
             take: session.prepare("lock_migration", Kind::Decide, &take).await?,

@@ -72,8 +72,7 @@ impl CqlStore {
     /// # Errors
     /// [`super::StoreError::Open`]: nobody answers, or the keyspace is not what this build needs; it says what to do.
     pub async fn open(options: &Options, clock: Clock) -> Result<Self> {
-        migrate::check(options).await?;
-        let session = Session::open(options, clock).await?;
+        let session = Session::new(migrate::checked(options).await?, options, clock);
         let statements = Statements::prepare(&session).await?;
         let cluster = Arc::new(Cluster {
             session,

@@ -205,13 +205,7 @@ impl Cluster {
     }
 
     /// A segment's first batches from an offset on, few enough to be asked for unseen; and whether there may be more of them.
-    async fn first_slice(
-        &self,
-        log: LogId,
-        seg: i64,
-        from: i64,
-        limit: ReadLimit,
-    ) -> Result<(Vec<StoredBatch>, bool)> {
+    async fn first_slice(&self, log: LogId, seg: i64, from: i64, limit: ReadLimit) -> Result<(Vec<StoredBatch>, bool)> {
         // One batch has so many rows at most.
         let one = limit.bytes == 0 || limit.batches <= 1;
         let wanted = if one { PARTS_MAX } else { FIRST_ROWS };

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::storage::{Result, StoreError};
 use rustls::ClientConfig;
 use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
+use scylla::client::session::Session as Driver;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::deserialize::row::DeserializeRow as FromRow;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
@@ -154,7 +155,7 @@ impl Present for () {
 
 /// A connected cluster.
 pub(super) struct Session {
-    inner: scylla::client::session::Session,
+    inner: Driver,
     profiles: Profiles,
     observer: Option<Arc<dyn StatementObserver>>,
     pub(super) clock: Clock,
@@ -200,11 +201,8 @@ impl Profiles {
     }
 }
 
-/// Connects, without any keyspace if none is named.
-pub(super) async fn connect(
-    options: &Options,
-    keyspace: Option<&str>,
-) -> Result<scylla::client::session::Session> {
+/// Connects, without any keyspace yet.
+pub(super) async fn connect(options: &Options) -> Result<Driver> {
     let profiles = Profiles::new(options);
     let mut builder = SessionBuilder::new()
         .known_nodes(&options.hosts)
@@ -218,23 +216,25 @@ pub(super) async fn connect(
     if let Some((user, password)) = &options.credentials {
         builder = builder.user(user, password);
     }
-    if let Some(keyspace) = keyspace {
-        builder = builder.use_keyspace(keyspace, false);
-    }
     builder.build().await.map_err(|error| StoreError::Open(format!("{}: {error}", options.hosts.join(", "))))
 }
 
 impl Session {
-    /// Connects to the keyspace of the options.
-    pub(super) async fn open(options: &Options, clock: Clock) -> Result<Self> {
-        Ok(Self {
-            inner: connect(options, Some(&options.keyspace)).await?,
+    /// Over a connection that uses the keyspace already.
+    pub(super) fn new(inner: Driver, options: &Options, clock: Clock) -> Self {
+        Self {
+            inner,
             profiles: Profiles::new(options),
             observer: options.observer.clone(),
             clock,
             settle_timeout: options.settle_timeout,
             pulse: Pulse::default(),
-        })
+        }
+    }
+
+    /// The connection itself, for what is no statement of the store.
+    pub(super) const fn driver(&self) -> &Driver {
+        &self.inner
     }
 
     /// Makes a statement ready to be sent, as its kind asks.
@@ -264,7 +264,8 @@ impl Session {
         let mut found = Vec::new();
         let mut page = PagingState::start();
         loop {
-            let (result, next) = self.send(statement, &values, page).await.map_err(|error| not_done(statement, &error))?;
+            let (result, next) =
+                self.send(statement, &values, page).await.map_err(|error| not_done(statement, &error))?;
             let rows = rows_of(statement, result)?;
             for row in rows.rows::<R>().map_err(|error| strange(statement, &error))? {
                 found.push(row.map_err(|error| strange(statement, &error))?);

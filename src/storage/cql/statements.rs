@@ -60,7 +60,8 @@ macro_rules! statements {
 }
 
 /// Reads of a head and a tail, as they are at a quorum and as they are decided.
-const HEAD: &str = "SELECT version, cur_seg, cur_base, first_offset, first_bytes, closed FROM log_head WHERE log = :log";
+const HEAD: &str =
+    "SELECT version, cur_seg, cur_base, first_offset, first_bytes, closed FROM log_head WHERE log = :log";
 const TAIL: &str = "SELECT next, state, last_ts, bytes, base_bytes, batches, began FROM log_segment \
                     WHERE log = :log AND seg = :seg LIMIT 1";
 
@@ -129,9 +130,10 @@ pub(super) const DATA: [&str; PARTS_MAX] = ["d0", "d1", "d2", "d3", "d4", "d5", 
 
 /// One decision: the tail moves, and the batch's rows are there.
 fn append_text(parts: usize) -> String {
-    let mut text = "BEGIN BATCH UPDATE log_segment SET next = :next, last_ts = :ts, bytes = :bytes, batches = :batches \
+    let mut text =
+        "BEGIN BATCH UPDATE log_segment SET next = :next, last_ts = :ts, bytes = :bytes, batches = :batches \
                     WHERE log = :log AND seg = :seg IF next = :base AND state = 0; "
-        .to_owned();
+            .to_owned();
     for (part, data) in DATA.iter().enumerate().take(parts) {
         text.push_str(&format!(
             "INSERT INTO log_segment (log, seg, base, part, parts, cnt, ts, w, ws, cum, data) \

@@ -74,7 +74,7 @@ struct Counts {
 pub(crate) fn test(project: &Project, names: &[String]) -> Result<(), String> {
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str()));
     let suites: Vec<&str> = SUITES.iter().copied().filter(|suite| wanted(suite)).collect();
-    let rust = wanted("cargo test");
+    let rust = wanted("cargo test") || wanted("cassandra");
     let mut reports = prepare(project, rust, !suites.is_empty());
     if reports.iter().all(|report| report.counts.failed == 0) {
         let python = Python::ready(project);
@@ -84,7 +84,8 @@ pub(crate) fn test(project: &Project, names: &[String]) -> Result<(), String> {
         }
         let cargo_test = ("cargo test", cargo_test(project));
         let planted = ("planted bugs", crate::sim::planted(project));
-        let rust = [cargo_test, planted].into_iter().filter(|(name, _)| wanted(name));
+        let cassandra = ("cassandra", crate::cassandra::tests()?);
+        let rust = [cargo_test, planted, cassandra].into_iter().filter(|(name, _)| wanted(name));
         let rust = rust.map(|(name, command)| Part { name: name.to_owned(), command, count: Some(count_cargo) });
         let rust = rust.collect();
         reports.extend(run_all(project, rust, parts, LIMIT));

@@ -37,7 +37,8 @@ impl Scene {
     /// Waits for the keyspace and empties it.
     pub(crate) async fn begin() -> Self {
         let mut turn = TURN.lock().await;
-        let hosts = std::env::var("ANGELIA_TEST_CQL").expect("ANGELIA_TEST_CQL names the cluster's nodes: host[:port][,…]");
+        let hosts =
+            std::env::var("ANGELIA_TEST_CQL").expect("ANGELIA_TEST_CQL names the cluster's nodes: host[:port][,…]");
         let hosts: Vec<String> = hosts.split(',').map(str::to_owned).collect();
         let replicas = hosts.len().min(3).to_string();
         let counts = Arc::new(Counts::default());
@@ -74,13 +75,23 @@ impl Scene {
 
     /// Runs a statement past the store.
     pub(crate) async fn run(&self, text: &str) {
-        let driver = connect(&self.options, Some(&self.options.keyspace)).await.unwrap();
+        let driver = connect(&self.options).await.unwrap();
+        driver.use_keyspace(&self.options.keyspace, false).await.unwrap();
         driver.query_unpaged(text, ()).await.unwrap();
+    }
+
+    /// How many rows of a table have a value in this column.
+    pub(crate) async fn rows(&self, table: &str, column: &str) -> i64 {
+        let driver = connect(&self.options).await.unwrap();
+        driver.use_keyspace(&self.options.keyspace, false).await.unwrap();
+        let counted = driver.query_unpaged(format!("SELECT count({column}) FROM {table}"), ()).await.unwrap();
+        counted.into_rows_result().unwrap().single_row::<(i64,)>().unwrap().0
     }
 }
 
 async fn empty(options: &Options) {
-    let driver = connect(options, Some(&options.keyspace)).await.unwrap();
+    let driver = connect(options).await.unwrap();
+    driver.use_keyspace(&options.keyspace, false).await.unwrap();
     for (table, key) in TABLES {
         // What was written under a timestamp of ours is not outdone by one of today.
         if table == "log_index" {
