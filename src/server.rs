@@ -8,6 +8,8 @@
 
 mod bootstrap;
 mod cluster;
+#[cfg(test)]
+mod cluster_tests;
 mod control;
 mod descriptors;
 mod engine;

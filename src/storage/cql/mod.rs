@@ -20,7 +20,7 @@ mod seats;
 mod session;
 mod statements;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use migrate::{Migrated, migrate};
 pub use session::{Options, Roll, StatementObserver};

@@ -2,7 +2,7 @@
 //!
 //! These tests need a cluster, `ANGELIA_TEST_CQL=host[:port][,…]`; `cargo xtask test cassandra` starts one for them.
 
-mod scene;
+pub(crate) mod scene;
 
 use super::super::contract::{self, batch, batches, bounds, contract_suite, fresh_log, made, read_all};
 use super::super::differential_tests::agrees_with_memory;
@@ -180,7 +180,8 @@ async fn a_long_read_asks_by_sizes_and_skips_nothing() {
     assert!(reads <= 10, "{reads} reads");
     let limit = ReadLimit { bytes: 800, batches: usize::MAX };
     let some = batches(store.read(log, Position::Offset(Offset(10)), limit).await.unwrap());
-    assert_eq!(some.iter().map(|batch| batch.payload.len()).sum::<usize>() / 100, 7, "as much as the limit allows");
+    let bytes: usize = some.iter().map(|batch| batch.payload.len()).sum();
+    assert!((793..=800).contains(&bytes), "{bytes} of 800 bytes");
     assert_eq!(some, stored[5..5 + some.len()]);
 }
 

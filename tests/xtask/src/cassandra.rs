@@ -7,6 +7,7 @@ mod settings;
 
 use crate::process::{cargo, on_path, run_logged, run_shown};
 use crate::project::Project;
+use crate::python::Python;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -48,11 +49,19 @@ fn test(project: &Project) -> Result<(), String> {
     cluster_tests(project, &cluster.hosts())
 }
 
-/// The tests that cargo leaves out unless asked for, against this cluster.
+/// The tests that cargo leaves out unless asked for, and a client of the whole service, against this cluster.
 fn cluster_tests(project: &Project, hosts: &str) -> Result<(), String> {
     let mut tests = cargo(&project.root);
-    tests.args(["test", "--package", "angelia", "--lib", "cql", "--", "--ignored", "--test-threads=4"]);
-    run_shown(tests.env(GIVEN, hosts))
+    tests.args(["test", "--package", "angelia", "--lib", "--", "--ignored", "--test-threads=4", "cql", "cluster"]);
+    let tests = run_shown(tests.env(GIVEN, hosts));
+    let mut build = cargo(&project.root);
+    run_shown(build.args(["build", "--package", "angelia", "--bin", "angelia"]))?;
+    let mut client = Python::ready(project)?.command();
+    client.current_dir(&project.root).args(["tests/ams/run.py", "library"]).env(GIVEN, hosts);
+    client
+        .env("ANGELIA_BINARY", project.binary("debug", "angelia"))
+        .env("ANGELIA_WORK", project.target.join("cassandra-work"));
+    tests.and(run_shown(&mut client))
 }
 
 fn serve(project: &Project, nodes: usize) -> Result<(), String> {

@@ -86,7 +86,7 @@ pub(crate) fn test(project: &Project, names: &[String]) -> Result<(), String> {
         let planted = ("planted bugs", crate::sim::planted(project));
         let cassandra = ("cassandra", crate::cassandra::tests()?);
         let rust = [cargo_test, planted, cassandra].into_iter().filter(|(name, _)| wanted(name));
-        let rust = rust.map(|(name, command)| Part { name: name.to_owned(), command, count: Some(count_cargo) });
+        let rust = rust.map(|(name, command)| Part { name: name.to_owned(), command, count: Some(count_all) });
         let rust = rust.collect();
         reports.extend(run_all(project, rust, parts, LIMIT));
     }
@@ -314,6 +314,12 @@ fn count_cargo(output: &str) -> Counts {
 fn count_suite(output: &str) -> Counts {
     let last = output.lines().rev().find(|line| line.contains(" passed, ")).unwrap_or_default();
     Counts { passed: number_before(last, " passed"), failed: number_before(last, " failed") }
+}
+
+/// What cargo and a suite that ran after it counted together.
+fn count_all(output: &str) -> Counts {
+    let (cargo, suite) = (count_cargo(output), count_suite(output));
+    Counts { passed: cargo.passed + suite.passed, failed: cargo.failed + suite.failed }
 }
 
 fn number_before(line: &str, word: &str) -> usize {
