@@ -35,7 +35,7 @@ pub use topic::{Receipt, TopicBounds};
 
 use crate::clock::Clock;
 use crate::domain::Result;
-use crate::domain::subscription::NodeId;
+use crate::domain::subscription::{NodeId, Observer};
 use crate::storage::Store;
 use crate::telemetry::metrics::Metrics;
 use registry::Registry;
@@ -50,7 +50,8 @@ use topic::TopicActor;
 /// How a broker behaves; the defaults are the product's.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// This process; random at each start.
+    /// This node: random at each start, unless nobody else can open the store; then zero, and what it granted before a restart
+    /// is its own.
     pub node: NodeId,
     /// How old a cached document may be.
     pub cache_age: Duration,
@@ -161,5 +162,12 @@ impl Broker {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.inner.clock
+    }
+}
+
+impl Inner {
+    /// As whom this node judges leases.
+    pub(crate) fn observer(&self) -> Observer {
+        Observer { node: self.options.node, skew: self.options.clock_skew_max }
     }
 }

@@ -6,7 +6,7 @@
 use super::documents::failed;
 use super::documents::keys::Series;
 use super::{Broker, PageRequest};
-use crate::domain::subscription::{AckMode, Command};
+use crate::domain::subscription::{AckMode, Command, Reply};
 use crate::domain::topic::Topic;
 use crate::domain::{Error, Offset, Result, Timestamp};
 use crate::storage::{self, Key, LogId, Position, Read, ReadLimit, Time, Version};
@@ -96,12 +96,14 @@ async fn look_at(broker: &Broker, topic: &Topic, due: Timestamp) -> Result<Times
 
 /// Trims a topic, as far as no extended lifetime forbids it, and has its subscriptions note what they lost.
 async fn take(broker: &Broker, topic: &Topic, before: Offset) -> Result<()> {
-    let (mut before, now) = (before, broker.now());
+    let mut before = before;
     let subscriptions = broker.subscriptions_of_topic(topic.project, &topic.name).await?;
     for subscription in subscriptions.iter().filter(|subscription| subscription.settings.mode == AckMode::Individual) {
+        // Noted before it is done: a lease that comes now can extend no life of what goes.
         let actor = broker.subscription_actor(subscription)?;
-        let extended = actor.look(broker, move |seen| seen.state.oldest_extended(now)).await?;
-        before = before.min(extended.unwrap_or(before));
+        if let Reply::Forgotten(kept) = actor.command(broker, Command::Forget { before }).await?.reply {
+            before = before.min(kept);
+        }
     }
     // What a day took is known from its batches until it is closed.
     broker.close_days_before_trim(&Series::of(topic)).await?;

@@ -221,7 +221,8 @@ impl Broker {
     pub(crate) async fn attach(&self, log: LogRef, topic: &Topic, settings: &Settings) -> Result<()> {
         let bounds = self.inner.bounds(LogId(topic.log.0)).await?.ok_or(Error::NotFound(Resource::Topic))?;
         let (first, next, headers) = (Offset(bounds.first.0), Offset(bounds.next.0), Headers::default());
-        let view = View { log: topic.log, incarnation: topic.incarnation, first, next, settings, headers: &headers };
+        let (log_of_topic, incarnation, observer) = (topic.log, topic.incarnation, self.inner.observer());
+        let view = View { log: log_of_topic, incarnation, first, next, settings, headers: &headers, observer };
         let attach = Command::Attach { floor: next };
         let Decision::Done { events, .. } = decide(&State::default(), &attach, self.now(), &view)? else {
             return Ok(());

@@ -6,6 +6,7 @@ use crate::auth::{Auth, KeyRing};
 use crate::broker::{Broker, Options};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::subscription::NodeId;
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ impl Foundation {
         let options = Options {
             publish_bytes: config.limits.publish_bytes,
             waiting_pulls_max: config.limits.waiting_pulls,
+            // The store is this process's alone.
+            node: NodeId::default(),
             ..Options::default()
         };
         let broker = Broker::start(engine.store(), clock.clone(), options, Arc::clone(metrics)).await;

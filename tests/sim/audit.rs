@@ -26,8 +26,6 @@ pub(crate) struct Audit {
     violations: Vec<String>,
     /// How far clocks may be apart, in microseconds.
     skew: u64,
-    /// How long retention may take from asking for extended lives to the trim, in microseconds: what is extended in between is lost.
-    retention: u64,
     /// When the run began.
     begun: Instant,
     /// Judgements made: a run without any proves nothing.
@@ -35,10 +33,10 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    pub(crate) fn new(skew: Duration, retention: Duration) -> Self {
-        let [skew, retention] = [skew, retention].map(|span| u64::try_from(span.as_micros()).unwrap());
+    pub(crate) fn new(skew: Duration) -> Self {
+        let skew = u64::try_from(skew.as_micros()).unwrap();
         let (logs, subscriptions, begun) = (Logs::default(), BTreeMap::new(), Instant::now());
-        Self { logs, subscriptions, violations: Vec::new(), skew, retention, begun, judged: 0 }
+        Self { logs, subscriptions, violations: Vec::new(), skew, begun, judged: 0 }
     }
 
     /// The first thing that went wrong, if anything did.
@@ -84,8 +82,8 @@ impl Audit {
             topic.first = before.max(first);
             let gone = before..first.max(before);
             let now = START + u64::try_from(self.begun.elapsed().as_micros()).unwrap();
-            let times = (now.saturating_sub(self.retention + self.skew), now + self.skew);
-            let alive = self.subscriptions.values().find_map(|known| known.extended(log.0, gone.clone(), times));
+            let alive =
+                self.subscriptions.values().find_map(|known| known.extended(log.0, gone.clone(), now + self.skew));
             let verdict = match alive {
                 Some(offset) => Err(format!("{offset} was taken while a claim gave it life")),
                 None if !gone.is_empty() && first >= newest => Err("its newest batch was trimmed".to_owned()),
@@ -126,7 +124,7 @@ impl Audit {
         match targets {
             Targets::Leased(leased) => leased.iter().for_each(|(at, fence)| asked.acknowledge.ask((at.0, fence.0))),
             Targets::Through(at) => asked.through.ask(at.0),
-            Targets::Offsets(_) | Targets::Group(_) => {}
+            Targets::Offsets(_) | Targets::Free(_) | Targets::Held(..) | Targets::Group(_) => {}
         }
     }
 

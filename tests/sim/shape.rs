@@ -95,12 +95,6 @@ impl Shape {
         Duration::from_micros(apart.unsigned_abs() + 20_000)
     }
 
-    /// How long retention may take for one topic: some dozens of calls, each of them late.
-    pub(crate) fn retention_takes(&self) -> Duration {
-        let late = if self.others.delay == 0 { Duration::ZERO } else { self.others.delay_max };
-        late * 40 + Duration::from_millis(200)
-    }
-
     pub(crate) const fn odds(&self, operation: Operation) -> Odds {
         match operation {
             Operation::Append => self.append,

@@ -50,7 +50,7 @@ pub(crate) struct World {
 impl World {
     /// A world with its brokers, and nothing in it.
     pub(crate) async fn new(shape: Shape) -> Self {
-        let audit = Arc::new(Mutex::new(Audit::new(shape.skew(), shape.retention_takes())));
+        let audit = Arc::new(Mutex::new(Audit::new(shape.skew())));
         let world = Self {
             dice: RefCell::new(Dice::new(shape.seed)),
             trace: Arc::new(Trace::new()),

@@ -17,9 +17,10 @@ const CHUNK: u8 = 2;
 const NO_SNAPSHOT: u64 = u64::MAX;
 /// Fewest bytes of an event: code and one number.
 const EVENT_LEAST: usize = 2;
-/// In the flags of a lease event: a holder follows, a group follows. The others are reserved.
+/// In the flags of a lease event: a holder follows, a group follows, a node follows. The others are reserved.
 const WITH_HOLDER: u8 = 1;
 const WITH_GROUP: u8 = 2;
+const WITH_NODE: u8 = 4;
 
 /// One record of a subscription's own log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -153,19 +154,15 @@ fn put_event(to: &mut Writer, event: &Event) {
         | Event::Extended { .. }
         | Event::Released { .. }
         | Event::Expired { .. }
-        | Event::LifetimeExtended { .. } => put_lease_event(to, event),
+        | Event::LifetimeExtended { .. }
+        | Event::Renewed { .. } => put_lease_event(to, event),
     }
 }
 
 fn put_lease_event(to: &mut Writer, event: &Event) {
     match event {
-        Event::Leased { runs, fence, deadline, holder, group, at, bytes } => {
-            let holder = Some(holder.0).filter(|holder| *holder != 0);
-            let group = Some(group.0).filter(|group| *group != 0);
-            to.byte(holder.map_or(0, |_| WITH_HOLDER) | group.map_or(0, |_| WITH_GROUP));
-            for id in [holder, group].into_iter().flatten() {
-                to.id(id);
-            }
+        Event::Leased { runs, fence, deadline, holder, group, node, at, bytes } => {
+            put_flagged(to, 0, &[(holder.0, WITH_HOLDER), (group.0, WITH_GROUP), (node.0, WITH_NODE)]);
             to.number(fence.0);
             to.number(at.0);
             to.number(deadline.0.wrapping_sub(at.0));
@@ -179,8 +176,21 @@ fn put_lease_event(to: &mut Writer, event: &Event) {
             to.runs(&tidy(runs));
         }
         Event::Expired { runs } => to.runs(&tidy(runs)),
+        Event::Renewed { runs, deadline, node, at } => {
+            put_flagged(to, 0, &[(node.0, WITH_NODE)]);
+            to.number(at.0);
+            to.number(deadline.0.wrapping_sub(at.0));
+            to.runs(&tidy(runs));
+        }
         _ => {}
     }
+}
+
+/// A byte of flags that tells which of these ids are not zero, and those.
+pub(super) fn put_flagged(to: &mut Writer, base: u8, ids: &[(u128, u8)]) {
+    let there = || ids.iter().filter(|(id, _)| *id != 0);
+    to.byte(there().fold(base, |flags, (_, flag)| flags | flag));
+    there().for_each(|(id, _)| to.id(*id));
 }
 
 fn take_event(from: &mut Reader<'_>) -> Result<Event> {
@@ -221,20 +231,35 @@ fn take_event(from: &mut Reader<'_>) -> Result<Event> {
         15 => Event::DeadLettered { offset: Offset(from.number()?), copy: Offset(from.number()?) },
         16 => Event::Forgotten { before: Offset(from.number()?), unacknowledged: from.number()? },
         17 => Event::LifetimeExtended { until: Timestamp(from.number()?), runs: from.runs()? },
+        18 => take_renewed(from)?,
         unknown => return Err(from.damaged(&format!("event code {unknown} is not known"))),
     })
 }
 
 fn take_leased(from: &mut Reader<'_>) -> Result<Event> {
-    let flags = from.byte()?;
-    if flags & !(WITH_HOLDER | WITH_GROUP) != 0 {
-        return Err(from.damaged(&format!("lease flags {flags:#x} are not known")));
-    }
+    let flags = take_flags(from, WITH_HOLDER | WITH_GROUP | WITH_NODE)?;
     let holder = HolderId(take_flagged(from, flags & WITH_HOLDER != 0)?);
     let group = GroupId(take_flagged(from, flags & WITH_GROUP != 0)?);
+    let node = NodeId(take_flagged(from, flags & WITH_NODE != 0)?);
     let (fence, at) = (Fence(from.number()?), Timestamp(from.number()?));
     let deadline = Timestamp(from.number()?.wrapping_add(at.0));
-    Ok(Event::Leased { fence, deadline, holder, group, at, bytes: from.number()?, runs: from.runs()? })
+    Ok(Event::Leased { fence, deadline, holder, group, node, at, bytes: from.number()?, runs: from.runs()? })
+}
+
+fn take_renewed(from: &mut Reader<'_>) -> Result<Event> {
+    let flags = take_flags(from, WITH_NODE)?;
+    let node = NodeId(take_flagged(from, flags & WITH_NODE != 0)?);
+    let at = Timestamp(from.number()?);
+    let deadline = Timestamp(from.number()?.wrapping_add(at.0));
+    Ok(Event::Renewed { node, at, deadline, runs: from.runs()? })
+}
+
+fn take_flags(from: &mut Reader<'_>, known: u8) -> Result<u8> {
+    let flags = from.byte()?;
+    if flags & !known != 0 {
+        return Err(from.damaged(&format!("lease flags {flags:#x} are not known")));
+    }
+    Ok(flags)
 }
 
 /// An id that is there only when it is not zero.

@@ -47,6 +47,7 @@ fn golden() -> Vec<(Event, String)> {
                 deadline: at(3),
                 holder: HolderId(0),
                 group: GroupId(0),
+                node: NodeId(0),
                 at: at(1),
                 bytes: 128,
             },
@@ -59,10 +60,24 @@ fn golden() -> Vec<(Event, String)> {
                 deadline: at(1),
                 holder: HolderId(ID),
                 group: GroupId(1),
+                node: NodeId(0),
                 at: at(1),
                 bytes: 0,
             },
             format!("0403{ID_HEX}0100000000000000000000000000000009c0843d0000{runs_hex}"),
+        ),
+        (
+            Event::Leased {
+                runs: runs.clone(),
+                fence: Fence(9),
+                deadline: at(1),
+                holder: HolderId(0),
+                group: GroupId(0),
+                node: NodeId(ID),
+                at: at(1),
+                bytes: 0,
+            },
+            format!("0404{ID_HEX}09c0843d0000{runs_hex}"),
         ),
         (Event::Acknowledged { runs: runs.clone(), at: at(1) }, format!("05c0843d{runs_hex}")),
         (Event::Extended { runs: runs.clone(), deadline: at(1) }, format!("06c0843d{runs_hex}")),
@@ -82,7 +97,15 @@ fn golden() -> Vec<(Event, String)> {
         ),
         (Event::DeadLettered { offset: Offset(300), copy: Offset(5) }, "0fac0205".to_owned()),
         (Event::Forgotten { before: Offset(300), unacknowledged: 5 }, "10ac0205".to_owned()),
-        (Event::LifetimeExtended { runs, until: at(1) }, format!("11c0843d{runs_hex}")),
+        (Event::LifetimeExtended { runs: runs.clone(), until: at(1) }, format!("11c0843d{runs_hex}")),
+        (
+            Event::Renewed { runs: runs.clone(), deadline: at(3), node: NodeId(0), at: at(1) },
+            format!("1200c0843d80897a{runs_hex}"),
+        ),
+        (
+            Event::Renewed { runs, deadline: at(1), node: NodeId(ID), at: at(1) },
+            format!("1204{ID_HEX}c0843d00{runs_hex}"),
+        ),
     ]
 }
 
@@ -93,7 +116,7 @@ fn every_event_has_its_frozen_bytes() {
         assert_eq!(bytes_of(event.clone()), *bytes, "{event:?}");
     }
     let codes: std::collections::BTreeSet<u8> = golden.iter().map(|(event, _)| event.code()).collect();
-    assert!(codes.into_iter().eq(1..=17), "a code has no golden bytes");
+    assert!(codes.into_iter().eq(1..=18), "a code has no golden bytes");
     let all = record(golden.into_iter().map(|(event, _)| event).collect());
     assert_eq!(Record::decode(&all.encode()), Ok(all));
 }
@@ -114,6 +137,7 @@ fn a_record_has_its_frozen_head() {
 fn a_lease_of_one_run_is_small() {
     let now = Timestamp(1_900_000_000_000_000);
     let leased = Event::Leased {
+        node: NodeId(0),
         runs: vec![run(1_000_000_000, 1_000_000_100)],
         fence: Fence(10_000_000),
         deadline: now.plus(std::time::Duration::from_secs(600)),
@@ -141,12 +165,12 @@ fn what_is_not_a_record_is_refused_and_says_why() {
     refused("0201ffffffffffffffff00", "version 2");
     refused("0103ffffffffffffffff00", "kind 3");
     refused(&format!("{head}0200"), "counts more than it holds");
-    refused(&format!("{head}011200"), "event code 18");
+    refused(&format!("{head}011300"), "event code 19");
     refused(&format!("{head}010a0000"), "more follows");
     refused(&format!("{head}010aac"), "cut short");
     refused(&format!("{head}01090501000100"), "reason 5");
     refused(&format!("{head}0101{ID_HEX}02ac0203"), "ack mode 3");
-    refused(&format!("{head}01040409000000010001"), "lease flags 0x4");
+    refused(&format!("{head}01040809000000010001"), "lease flags 0x8");
     refused(&format!("{head}010401{}", "00".repeat(22)), "an id is zero");
     refused("0102ffffffffffffffff000202", "chunk 2 of 2");
 }
@@ -162,7 +186,7 @@ proptest! {
         let tidied = events.into_iter().map(|mut event| {
             if let Event::Leased { runs, .. } | Event::Acknowledged { runs, .. } | Event::Extended { runs, .. }
                 | Event::Released { runs, .. } | Event::Expired { runs } | Event::GivenUp { runs, .. }
-                | Event::LifetimeExtended { runs, .. } = &mut event
+                | Event::LifetimeExtended { runs, .. } | Event::Renewed { runs, .. } = &mut event
             {
                 *runs = tidy(runs).into_owned();
             }

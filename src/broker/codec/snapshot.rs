@@ -4,7 +4,7 @@
 //! among events that are not in it, and count only when all are there. Reading the log from N on therefore suffices: put the
 //! chunks together, then apply the events. Two nodes that make the same snapshot make the same chunks.
 
-use super::event::{take_flagged, take_mode, take_nonce};
+use super::event::{put_flagged, take_flagged, take_mode, take_nonce};
 use super::wire::{Reader, Writer};
 use crate::domain::subscription::{
     Attachment, Consumed, Cursor, DeadLetter, GroupId, HolderId, Lease, Leases, NodeId, Phase, Run, RunMap, State,
@@ -19,12 +19,15 @@ const VERSION: u8 = 1;
 const CHUNK_BYTES: usize = 256 << 10;
 /// Most chunks of a snapshot; far more than the limits on outstanding messages lead to.
 const CHUNKS_MAX: u32 = 4_096;
-/// How a lease stands; for a held one a holder, a group or both may follow.
+/// How a lease stands; for a held one a holder, a group, a node and an instant may follow.
 const OVER: u8 = 0;
 const DEAD_LETTER: u8 = 1;
 const HELD: u8 = 4;
 const WITH_HOLDER: u8 = 1;
 const WITH_GROUP: u8 = 2;
+const WITH_NODE: u8 = 8;
+const WITH_AT: u8 = 16;
+const HELD_FLAGS: u8 = WITH_HOLDER | WITH_GROUP | WITH_NODE | WITH_AT;
 
 /// A part of a snapshot.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -143,12 +146,12 @@ fn put_leases(to: &mut Writer, leases: &Leases) {
         match lease.phase {
             Phase::Over => to.byte(OVER),
             Phase::DeadLetter => to.byte(DEAD_LETTER),
-            Phase::Held { holder, group } => {
-                let holder = Some(holder.0).filter(|holder| *holder != 0);
-                let group = Some(group.0).filter(|group| *group != 0);
-                to.byte(HELD | holder.map_or(0, |_| WITH_HOLDER) | group.map_or(0, |_| WITH_GROUP));
-                for id in [holder, group].into_iter().flatten() {
-                    to.id(id);
+            Phase::Held { holder, group, node, at } => {
+                let since = at > Timestamp::EPOCH;
+                let base = if since { HELD | WITH_AT } else { HELD };
+                put_flagged(to, base, &[(holder.0, WITH_HOLDER), (group.0, WITH_GROUP), (node.0, WITH_NODE)]);
+                if since {
+                    to.number(at.0);
                 }
             }
         }
@@ -222,13 +225,23 @@ fn take_lease(from: &mut Reader<'_>) -> Result<Lease> {
     let phase = match from.byte()? {
         OVER => Phase::Over,
         DEAD_LETTER => Phase::DeadLetter,
-        held if held & !(WITH_HOLDER | WITH_GROUP) == HELD => Phase::Held {
+        held if held & !HELD_FLAGS == HELD => Phase::Held {
             holder: HolderId(take_flagged(from, held & WITH_HOLDER != 0)?),
             group: GroupId(take_flagged(from, held & WITH_GROUP != 0)?),
+            node: NodeId(take_flagged(from, held & WITH_NODE != 0)?),
+            at: if held & WITH_AT == 0 { Timestamp::EPOCH } else { take_instant(from)? },
         },
         unknown => return Err(from.damaged(&format!("lease phase {unknown} is not known"))),
     };
     Ok(Lease { fence, attempt, until, phase })
+}
+
+/// An instant that is there only when it is not the epoch.
+fn take_instant(from: &mut Reader<'_>) -> Result<Timestamp> {
+    match from.number()? {
+        0 => Err(from.damaged("an instant is zero")),
+        at => Ok(Timestamp(at)),
+    }
 }
 
 fn take_dead_letter(from: &mut Reader<'_>) -> Result<DeadLetter> {

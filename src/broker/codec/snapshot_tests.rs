@@ -41,7 +41,8 @@ fn a_snapshot_has_its_frozen_bytes() {
         "03",                                        // leases: fence, attempt, until, phase
         "0101 02 01 c0aa9cdf03 00",                  // 1 is held back until 1,005 s
         "0101 02 01 00 01",                          // 3 is on its way
-        "0003 03 01 80c1cde103 07 01000000000000000000000000000000 02000000000000000000000000000000", // 4 to 6: 1,010 s
+        "0003 03 01 80c1cde103 1f 01000000000000000000000000000000 02000000000000000000000000000000", // 4 to 6: 1,010 s
+        "01000000000000000000000000000000 8094ebdc03", // by node 1, at 1,000 s
         "01 0501 c0d7fee303",                        // 5 lives until 1,015 s
         "01 03 09000000000000000000000000000000 08 04000000000000000000000000000000 01", // dead letter
         "01 03000000000000000000000000000000 01 809b92eb03", // worker: node, fence, 1,030 s
@@ -51,6 +52,19 @@ fn a_snapshot_has_its_frozen_bytes() {
     let world = eventful();
     assert_eq!(hex(&encode(&world.state)), golden);
     assert_eq!(decode(&encode(&world.state)), Ok(world.state));
+}
+
+#[test]
+fn a_lease_of_before_nodes_and_instants_were_told_is_read() {
+    let world = eventful();
+    let told = "031f0100000000000000000000000000000002000000000000000000000000000000010000000000000000000000000000008094ebdc03";
+    let untold = "03070100000000000000000000000000000002000000000000000000000000000000";
+    let bytes = hex(&encode(&world.state)).replace(told, untold);
+    let bytes: Vec<u8> =
+        (0..bytes.len()).step_by(2).map(|at| u8::from_str_radix(&bytes[at..at + 2], 16).unwrap()).collect();
+    let lease = decode(&bytes).unwrap().lease(Offset(4)).unwrap();
+    let (holder, group) = (HolderId(1), GroupId(2));
+    assert_eq!(lease.phase, Phase::Held { holder, group, node: NodeId(0), at: Timestamp::EPOCH });
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub(in crate::broker) struct Seen<'a> {
 /// The answer to a command.
 #[derive(Debug)]
 pub(in crate::broker) struct Answer {
-    pub(super) reply: Reply,
+    pub(in crate::broker) reply: Reply,
     /// Where granted messages are read.
     pub(super) topic: Option<Arc<TopicActor>>,
 }

@@ -11,7 +11,9 @@ use crate::broker::resolve::Standing;
 use crate::broker::topic::Found;
 use crate::domain::message::Header;
 use crate::domain::subscription::headers::Span;
-use crate::domain::subscription::{Command, Decision, Event, Headers, Reply, Subscription, View, apply, decide};
+use crate::domain::subscription::{
+    Command, Decision, Event, Headers, Observer, Reply, Subscription, View, apply, decide,
+};
 use crate::domain::{Error, Offset, Resource, Result, Timestamp};
 use crate::storage::{LogId, Purpose};
 use std::ops::Range;
@@ -82,7 +84,7 @@ impl Desk {
 
     /// How long until time alone makes a message deliverable.
     pub(super) fn next_timer(&self, broker: &Broker) -> Option<Duration> {
-        let deadline = self.replica.as_ref().and_then(|replica| replica.state.next_deadline());
+        let deadline = self.replica.as_ref().and_then(|replica| replica.state.next_deadline(broker.inner.observer()));
         let next = deadline.into_iter().chain(self.visible_at).min()?;
         Some(next.since(broker.now()).max(Duration::from_millis(1)))
     }
@@ -200,7 +202,7 @@ impl Desk {
     ) -> Result<Option<Result<Reply>>> {
         let now = broker.now();
         loop {
-            let Some(view) = view(topic, replica, command, about, &self.headers) else {
+            let Some(view) = view(topic, replica, command, about, &self.headers, broker.inner.observer()) else {
                 return Ok(Some(Err(Error::TopicGone)));
             };
             match decide(&replica.state, command, now, &view) {
@@ -358,12 +360,13 @@ fn view<'a>(
     command: &Command,
     about: &'a Subscription,
     headers: &'a Headers,
+    observer: Observer,
 ) -> Option<View<'a>> {
     let settings = &about.settings;
     if let Some(topic) = topic {
         let Standing { document, first, next, .. } = topic;
         let (log, incarnation) = (document.log, document.incarnation);
-        return Some(View { log, incarnation, first: *first, next: *next, settings, headers });
+        return Some(View { log, incarnation, first: *first, next: *next, settings, headers, observer });
     }
     let next = match command {
         Command::Attach { .. } | Command::Lease(_) | Command::Pop(_) => return None,
@@ -372,7 +375,7 @@ fn view<'a>(
     };
     let attached = replica.state.attached()?;
     let (log, incarnation) = (attached.log, attached.incarnation);
-    Some(View { log, incarnation, first: Offset(0), next, settings, headers })
+    Some(View { log, incarnation, first: Offset(0), next, settings, headers, observer })
 }
 
 fn refuse(asks: Vec<Ask>, error: &Error) -> Outcome {

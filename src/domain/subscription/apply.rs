@@ -1,6 +1,6 @@
 //! Events into state. Total: whatever the event says, the state stays sound and nothing fails, so that any log can be replayed.
 
-use super::event::{Event, Run};
+use super::event::{Event, NodeId, Run};
 use super::lease::{Lease, Phase};
 use super::state::{Attachment, DeadLetter, State, Window, Worker};
 use super::{WorkerLease, runs};
@@ -31,6 +31,7 @@ pub fn apply(state: &mut State, event: &Event) {
         Event::Sought { floor } => state.restart(*floor),
         Event::Leased { .. }
         | Event::Extended { .. }
+        | Event::Renewed { .. }
         | Event::Released { .. }
         | Event::Expired { .. }
         | Event::LifetimeExtended { .. } => apply_to_leases(state, event),
@@ -49,11 +50,11 @@ pub fn apply(state: &mut State, event: &Event) {
 /// The events of individual mode that change what is leased, and nothing else.
 fn apply_to_leases(state: &mut State, event: &Event) {
     match event {
-        Event::Leased { runs, fence, deadline, holder, group, at, bytes } => {
+        Event::Leased { runs, fence, deadline, holder, group, node, at, bytes } => {
             let open = state.cursor.open(runs);
             state.fence = state.fence.max(*fence);
             state.consumed.add(open.iter().map(Run::count).fold(0, u64::saturating_add), *bytes, *at);
-            let phase = Phase::Held { holder: *holder, group: *group };
+            let phase = Phase::Held { holder: *holder, group: *group, node: *node, at: *at };
             state.leases.change(&open, |old| match old {
                 Some(parked) if parked.phase == Phase::DeadLetter => Some(parked),
                 old => {
@@ -62,7 +63,8 @@ fn apply_to_leases(state: &mut State, event: &Event) {
                 }
             });
         }
-        Event::Extended { runs, deadline } => state.change_held(runs, |lease| Lease { until: *deadline, ..lease }),
+        Event::Extended { runs, deadline } => state.renew(runs, *deadline, None),
+        Event::Renewed { runs, deadline, node, at } => state.renew(runs, *deadline, Some((*node, *at))),
         Event::Released { runs, not_before } => {
             state.change_held(runs, |lease| Lease { until: *not_before, phase: Phase::Over, ..lease });
         }
@@ -118,6 +120,17 @@ impl State {
             let runs = runs::tidy(runs);
             self.dead_letters.retain(|letter| !runs::contains(&runs, letter.offset));
         }
+    }
+
+    /// Moves deadlines; `by` tells whose clock they are meant by from now on, and since when.
+    fn renew(&mut self, runs: &[Run], until: Timestamp, by: Option<(NodeId, Timestamp)>) {
+        self.change_held(runs, |lease| match lease.phase {
+            Phase::Held { holder, group, node, .. } => {
+                let (node, at) = by.unwrap_or((node, Timestamp::EPOCH));
+                Lease { until, phase: Phase::Held { holder, group, node, at }, ..lease }
+            }
+            Phase::Over | Phase::DeadLetter => lease,
+        });
     }
 
     fn change_held(&mut self, runs: &[Run], change: impl Fn(Lease) -> Lease) {

@@ -48,6 +48,12 @@ pub enum Command {
     /// End the leases whose deadline has passed and what is held back no longer. Individual mode; otherwise it only settles what
     /// the view shows to have changed, as every command does.
     Expire,
+    /// Let go of what lies before an offset, for retention is about to take it: all but messages from the oldest one on whose life
+    /// a lease extended. Nothing that it lets go is given out afterwards.
+    Forget {
+        /// The first offset that retention keeps.
+        before: Offset,
+    },
     /// Be done with a message because delivering it is pointless. Individual mode.
     GiveUp {
         /// Which.
@@ -124,8 +130,12 @@ pub enum Targets {
     Through(Offset),
     /// These leases: offset and fence as granted.
     Leased(Vec<(Offset, Fence)>),
-    /// These messages, leased or not (deleting without a claim).
+    /// These messages, leased or not.
     Offsets(Vec<Offset>),
+    /// These messages as far as nobody holds them; those that are held are refused.
+    Free(Vec<Offset>),
+    /// These messages as far as this group holds them; others are refused.
+    Held(GroupId, Vec<Offset>),
     /// All leases of a group.
     Group(GroupId),
 }
@@ -176,6 +186,8 @@ pub enum Reply {
         /// For the dead-letter topic, in order; bounded.
         exhausted: Vec<Offset>,
     },
+    /// To `Forget`: before which offset retention may take all.
+    Forgotten(Offset),
     /// To `AcquireWorker`.
     Worker(WorkerLease),
 }

@@ -53,6 +53,7 @@ pub fn decide(state: &State, command: &Command, now: Timestamp, view: &View<'_>)
             targets::release(draft, targets, *not_before)
         }
         Command::Expire => draft.expire(),
+        Command::Forget { before } => draft.forget(*before),
         Command::Purge => seek::purge(draft),
         Command::Seek { to } => seek::seek(draft, *to),
         Command::AcquireWorker { node, duration, skew } => worker::acquire(draft, *node, *duration, *skew),
@@ -150,9 +151,20 @@ impl Draft<'_> {
         self.done(Reply::Expired { leases, exhausted })
     }
 
+    fn forget(self, before: Offset) -> Result<Decision, Error> {
+        let alive = self.state.oldest_extended(self.now).unwrap_or(before);
+        let before = before.min(alive).min(self.view.next);
+        let reply = Reply::Forgotten(before);
+        if before <= self.state.floor() {
+            return self.done(reply);
+        }
+        let unacknowledged = self.state.backlog(before);
+        self.done_with(Event::Forgotten { before, unacknowledged }, reply)
+    }
+
     /// Notes the leases that have ended and what is held back no longer; answers how many leases ended.
     pub(super) fn end_leases(&mut self) -> usize {
-        let runs = self.state.leases.due(self.now);
+        let runs = self.state.leases.due(self.now, self.view.observer);
         if runs.is_empty() {
             return 0;
         }

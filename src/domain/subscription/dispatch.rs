@@ -55,9 +55,9 @@ fn grant(
         draft.add(Event::LifetimeExtended { runs: short_lived, until: deadline.plus(grace) });
     }
     if !runs.is_empty() {
-        let (holder, group, at) = (request.holder, request.group, draft.now);
+        let (holder, group, node, at) = (request.holder, request.group, draft.view.observer.node, draft.now);
         let followed_by = then(runs.clone(), at);
-        draft.add(Event::Leased { runs, fence, deadline, holder, group, at, bytes: text_bytes });
+        draft.add(Event::Leased { runs, fence, deadline, holder, group, node, at, bytes: text_bytes });
         if let Some(event) = followed_by {
             draft.add(event);
         }

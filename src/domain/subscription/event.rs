@@ -13,7 +13,7 @@ pub struct HolderId(pub u128);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct GroupId(pub u128);
 
-/// A node of the service.
+/// A node of the service. Zero is the only node there is: of a store that one process at a time can open.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct NodeId(pub u128);
 
@@ -113,6 +113,8 @@ pub enum Event {
         holder: HolderId,
         /// Spoken of as.
         group: GroupId,
+        /// By which node's clock.
+        node: NodeId,
         /// When.
         at: Timestamp,
         /// The messages' text bytes.
@@ -125,7 +127,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// Individual: the leases' deadline moved.
+    /// Individual: the leases' deadline moved. Not made any more: [`Event::Renewed`] tells when and by whom, too.
     Extended {
         /// The messages.
         runs: Vec<Run>,
@@ -208,6 +210,17 @@ pub enum Event {
         /// Until when.
         until: Timestamp,
     },
+    /// Individual: the leases' deadline moved.
+    Renewed {
+        /// The messages.
+        runs: Vec<Run>,
+        /// The new deadline.
+        deadline: Timestamp,
+        /// By which node's clock.
+        node: NodeId,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl Event {
@@ -232,6 +245,7 @@ impl Event {
             Self::DeadLettered { .. } => 15,
             Self::Forgotten { .. } => 16,
             Self::LifetimeExtended { .. } => 17,
+            Self::Renewed { .. } => 18,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     AckMode, Command, Decision, Event, GiveUpReason, Grant, GroupId, Headers, HolderId, LeaseRequest, NodeId, Nonce,
-    Phase, Reply, Settings, Span, State, Targets, View, apply, decide,
+    Observer, Phase, Reply, Settings, Span, State, Targets, View, apply, decide,
 };
 use crate::domain::error::Error;
 use crate::domain::id::{Fence, Incarnation, LogRef, Name, Offset, ProducerId, Timestamp};
@@ -230,7 +230,9 @@ impl World {
 
     fn judge(&self, command: &Command, headers: &Headers) -> Result<Decision, Error> {
         let Self { log, incarnation, first, next, settings, .. } = self;
-        let view = View { log: *log, incarnation: *incarnation, first: *first, next: *next, settings, headers };
+        let observer = Observer { node: NodeId(1), skew: Duration::from_secs(10) };
+        let (log, incarnation, first, next) = (*log, *incarnation, *first, *next);
+        let view = View { log, incarnation, first, next, settings, headers, observer };
         decide(&self.state, command, self.now, &view)
     }
 

@@ -34,7 +34,7 @@ pub use decide::decide;
 pub use event::{Event, GiveUpReason, GroupId, HolderId, NodeId, Nonce, Run};
 pub use headers::{Headers, Span};
 pub(crate) use lease::Leases;
-pub use lease::{Lease, Phase};
+pub use lease::{Lease, Observer, Phase};
 pub(crate) use runs::{RunMap, tidy};
 pub use state::{Attachment, Consumed, DeadLetter, State, Window, Worker};
 
@@ -103,4 +103,6 @@ pub struct View<'a> {
     pub settings: &'a Settings,
     /// Headers of messages; what is missing is asked for by [`Decision::Need`].
     pub headers: &'a Headers,
+    /// Who judges.
+    pub observer: Observer,
 }

@@ -3,7 +3,7 @@
 
 use super::cursor::Cursor;
 use super::event::{GroupId, NodeId, Nonce, Run};
-use super::lease::{Lease, Leases, Phase};
+use super::lease::{Lease, Leases, Observer, Phase};
 use super::runs::{self, RunMap};
 use super::{AckMode, WorkerLease};
 use crate::domain::id::{Fence, Incarnation, LogRef, Offset, Timestamp};
@@ -156,10 +156,11 @@ impl State {
         self.leases.held()
     }
 
-    /// The earliest deadline of a lease, or end of a message's being held back: when `Expire` will have something to do.
+    /// The earliest deadline of a lease, or end of a message's being held back: when `Expire` will have something to do for this
+    /// observer.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.leases.next_timer()
+    pub fn next_deadline(&self, observer: Observer) -> Option<Timestamp> {
+        self.leases.next_timer(observer)
     }
 
     /// How often a message was given out; 0 once it is acknowledged. Individual mode.
@@ -175,8 +176,8 @@ impl State {
     }
 
     /// The messages that a group holds at an instant, as runs of equal leases. O(n) in runs.
-    pub fn group(&self, group: GroupId, now: Timestamp) -> impl Iterator<Item = (Run, Lease)> {
-        let members = move |(_, lease): &&(Run, Lease)| lease.in_group(group) && lease.live(now);
+    pub fn group(&self, group: GroupId, now: Timestamp, observer: Observer) -> impl Iterator<Item = (Run, Lease)> {
+        let members = move |(_, lease): &&(Run, Lease)| lease.in_group(group) && lease.live(now, observer);
         self.leases.entries().iter().filter(members).copied()
     }
 

@@ -4,7 +4,7 @@
 use super::decide::Draft;
 use super::event::{Event, GroupId, Run};
 use super::lease::Lease;
-use super::{AckMode, Decision, Reply, Targets, runs, window};
+use super::{AckMode, Decision, Reply, State, Targets, runs, window};
 use crate::domain::error::Error;
 use crate::domain::id::{Offset, Timestamp};
 use crate::domain::limits::{LEASE_MAX, TARGETS_MAX};
@@ -54,9 +54,13 @@ pub(super) fn acknowledge(draft: Draft<'_>, targets: &Targets) -> Result<Decisio
     }
     // The latest fence acknowledges also after the deadline: nobody else has got the message since.
     let next = draft.view.next;
+    let (now, observer) = (draft.now, draft.view.observer);
+    let held = |lease: Option<Lease>| lease.filter(|lease| lease.live(now, observer));
     let (runs, reply) = select(&draft, targets, |offset, lease, named| match (lease, named) {
         (Some(_), Named::Lease) => Verdict::Apply,
         (_, Named::Offset) if offset < next => Verdict::Apply,
+        (lease, Named::Free) if offset < next && held(lease).is_none() => Verdict::Apply,
+        (lease, Named::Held(group)) if held(lease).is_some_and(|lease| lease.in_group(group)) => Verdict::Apply,
         _ => Verdict::Refused,
     })?;
     let at = draft.now;
@@ -73,9 +77,9 @@ pub(super) fn extend(
     if duration.is_zero() {
         return release(draft, targets, Timestamp::EPOCH);
     }
-    let now = draft.now;
+    let (now, observer) = (draft.now, draft.view.observer);
     let (runs, reply) = select(&draft, targets, |_, lease, _| match lease {
-        Some(lease) if lease.live(now) => Verdict::Apply,
+        Some(lease) if lease.live(now, observer) => Verdict::Apply,
         _ => Verdict::Refused,
     })?;
     if runs.is_empty() {
@@ -89,16 +93,16 @@ pub(super) fn extend(
             Err(need) => return Ok(Decision::Need(need)),
         }
     }
-    draft.done_with(Event::Extended { runs, deadline }, reply)
+    draft.done_with(Event::Renewed { runs, deadline, node: observer.node, at: now }, reply)
 }
 
 /// Give leases back. One that has ended is given back already.
 pub(super) fn release(draft: Draft<'_>, targets: &Targets, not_before: Timestamp) -> Result<Decision, Error> {
-    let now = draft.now;
+    let (now, observer) = (draft.now, draft.view.observer);
     let (runs, reply) = select(&draft, targets, |_, lease, named| match (lease, named) {
-        (Some(lease), _) if lease.live(now) => Verdict::Apply,
-        (Some(_), Named::Lease) | (_, Named::Offset) => Verdict::Already,
-        (None, Named::Lease) => Verdict::Refused,
+        (Some(lease), _) if lease.live(now, observer) => Verdict::Apply,
+        (Some(_), Named::Lease) | (_, Named::Offset | Named::Free) => Verdict::Already,
+        (None, Named::Lease) | (_, Named::Held(_)) => Verdict::Refused,
     })?;
     if runs.is_empty() { draft.done(reply) } else { draft.done_with(Event::Released { runs, not_before }, reply) }
 }
@@ -110,6 +114,10 @@ enum Named {
     Lease,
     /// By its offset alone. A verdict sees any lease that it has.
     Offset,
+    /// By its offset, to be free. A verdict sees any lease that it has.
+    Free,
+    /// By its offset, to be held by this group. A verdict sees any lease that it has.
+    Held(GroupId),
 }
 
 /// Sorts targets by verdict; acknowledged ones are `Already` without asking.
@@ -137,15 +145,24 @@ fn select(
                 put(*offset, state.lease(*offset).filter(current), Named::Lease);
             }
         }
-        Targets::Offsets(offsets) => {
-            check_count(offsets.len())?;
-            for offset in offsets {
-                put(*offset, state.lease(*offset), Named::Offset);
-            }
-        }
+        Targets::Offsets(offsets) => put_all(offsets, Named::Offset, &mut put, state)?,
+        Targets::Free(offsets) => put_all(offsets, Named::Free, &mut put, state)?,
+        Targets::Held(group, offsets) => put_all(offsets, Named::Held(*group), &mut put, state)?,
         Targets::Group(group) => return members(draft, *group),
     }
     Ok(sorted.finish())
+}
+
+/// Puts messages that are named by offset.
+fn put_all(
+    offsets: &[Offset],
+    named: Named,
+    put: &mut impl FnMut(Offset, Option<Lease>, Named),
+    state: &State,
+) -> Result<(), Error> {
+    check_count(offsets.len())?;
+    offsets.iter().for_each(|offset| put(*offset, state.lease(*offset), named));
+    Ok(())
 }
 
 /// A group's targets are the leases that it holds now: all apply.
@@ -154,7 +171,7 @@ fn members(draft: &Draft<'_>, group: GroupId) -> Result<(Vec<Run>, Reply), Error
         return Err(Error::Invalid { what: "lease group", why: "is none".to_owned() });
     }
     let mut runs = Vec::new();
-    for (run, _) in draft.state.group(group, draft.now) {
+    for (run, _) in draft.state.group(group, draft.now, draft.view.observer) {
         runs::push(&mut runs, run);
     }
     let count: u64 = runs.iter().map(Run::count).sum();

@@ -60,6 +60,8 @@ pub(crate) struct World {
     /// All messages of the incarnation, also those that retention took.
     pub(crate) messages: Vec<Header>,
     pub(crate) now: Timestamp,
+    /// Which node judges.
+    pub(crate) observer: Observer,
     /// What the last command had to load.
     pub(crate) needs: Vec<Range<Offset>>,
 }
@@ -76,6 +78,7 @@ impl World {
             first: Offset(0),
             messages: Vec::new(),
             now: at(1_000),
+            observer: Observer { node: NodeId(1), skew: seconds(10) },
             needs: Vec::new(),
         };
         world.ask(&Command::Attach { floor: Offset(0) }).unwrap();
@@ -120,6 +123,7 @@ impl World {
                 next: self.next(),
                 settings: &self.settings,
                 headers: &headers,
+                observer: self.observer,
             };
             match decide(&self.state, command, self.now, &view)? {
                 Decision::Need(range) => {
@@ -139,7 +143,8 @@ impl World {
         let same_topic = self.incarnation == self.state.incarnation();
         for offset in (range.start.0..range.end.0).map(Offset) {
             assert!(headers.span(offset).is_none(), "{offset} is known");
-            let given_out = delivery && self.state.lease(offset).is_some_and(|lease| lease.live(self.now));
+            let given_out =
+                delivery && self.state.lease(offset).is_some_and(|lease| lease.live(self.now, self.observer));
             let of_use = !self.state.acknowledged(offset) && !given_out;
             assert!(!same_topic || of_use, "{offset} is of no use");
         }
@@ -203,7 +208,7 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
         Just(GiveUpReason::Expired)
     ];
     let nonce = (id(), number()).prop_map(|(writer, sequence)| Nonce { writer, sequence });
-    let leased = (runs(), fence(), instant(), id(), id(), instant(), number());
+    let leased = (runs(), fence(), instant(), id(), id(), id(), instant(), number());
     prop_oneof![
         (id(), number(), offset(), mode).prop_map(|(log, incarnation, floor, mode)| Event::Attached {
             log: LogRef(log),
@@ -218,8 +223,17 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
             bytes
         }),
         (offset(), instant()).prop_map(|(floor, at)| Event::AcknowledgedThrough { floor, at }),
-        leased.prop_map(|(runs, fence, deadline, holder, group, at, bytes)| {
-            Event::Leased { runs, fence, deadline, holder: HolderId(holder), group: GroupId(group), at, bytes }
+        leased.prop_map(|(runs, fence, deadline, holder, group, node, at, bytes)| {
+            Event::Leased {
+                runs,
+                fence,
+                deadline,
+                holder: HolderId(holder),
+                group: GroupId(group),
+                node: NodeId(node),
+                at,
+                bytes,
+            }
         }),
         (runs(), instant()).prop_map(|(runs, at)| Event::Acknowledged { runs, at }),
         (runs(), instant()).prop_map(|(runs, deadline)| Event::Extended { runs, deadline }),
@@ -243,5 +257,11 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
         (offset(), offset()).prop_map(|(offset, copy)| Event::DeadLettered { offset, copy }),
         (offset(), number()).prop_map(|(before, unacknowledged)| Event::Forgotten { before, unacknowledged }),
         (runs(), instant()).prop_map(|(runs, until)| Event::LifetimeExtended { runs, until }),
+        (runs(), instant(), id(), instant()).prop_map(|(runs, deadline, node, at)| Event::Renewed {
+            runs,
+            deadline,
+            node: NodeId(node),
+            at
+        }),
     ]
 }

@@ -96,7 +96,7 @@ impl Ground<'_> {
                 let ours = self.asked.release.contains(&named) || !self.asked.delivered.contains(&named);
                 ensure(ours, || format!("{offset} was released and nobody asked for it: {grant:?}"))
             }),
-            Event::Extended { runs, .. } => {
+            Event::Extended { runs, .. } | Event::Renewed { runs, .. } => {
                 self.all(stand, runs, |named| self.asked.extend.contains(&named), "extended")
             }
             Event::Expired { runs } => offsets(runs).try_for_each(|offset| {
@@ -204,8 +204,16 @@ impl Ground<'_> {
     }
 
     fn may_forget(&self, stand: &Stand, before: u64, unacknowledged: u64) -> Judged {
-        let first = self.topic(stand).and_then(|log| self.logs.topics.get(&log)).map_or(0, |topic| topic.first);
-        ensure(before <= first, || format!("forgot up to {before}, which is kept from {first} on"))?;
+        // Noted before the trim or after it; before it only of what is old enough, and lives by no claim.
+        let topic = self.topic(stand).and_then(|log| self.logs.topics.get(&log));
+        let first = topic.map_or(0, |topic| topic.first);
+        let age = topic.map_or(0, |topic| topic.topic.retention.age.as_micros());
+        let cutoff = (self.time + self.skew).saturating_sub(u64::try_from(age).unwrap_or(u64::MAX));
+        let mut noted = topic.into_iter().flat_map(|topic| topic.entries.iter()).take(usize::try_from(before).unwrap());
+        let young = noted.find(|entry| entry.at > cutoff);
+        ensure(before <= first || young.is_none(), || format!("forgot up to {before}: {young:?} is young"))?;
+        let alive = stand.lifetimes.range(first..before).find(|(_, until)| self.time + self.skew < **until);
+        ensure(alive.is_none() || before <= first, || format!("forgot {alive:?}, which lives"))?;
         let expected = stand.backlog(before);
         ensure(unacknowledged == expected, || format!("forgot {unacknowledged} instead of {expected} below {before}"))
     }

@@ -82,7 +82,11 @@ impl Stand {
                 self.grants.insert(offset.0, Grant { held: false, parked: true, until: 0, ..grant });
             }
             Event::DeadLettered { offset, .. } => self.done([offset.0]),
-            Event::Leased { .. } | Event::Extended { .. } | Event::Released { .. } | Event::Expired { .. } => {
+            Event::Leased { .. }
+            | Event::Extended { .. }
+            | Event::Renewed { .. }
+            | Event::Released { .. }
+            | Event::Expired { .. } => {
                 self.apply_to_grants(event);
             }
             Event::LifetimeExtended { runs, until } => {
@@ -105,7 +109,9 @@ impl Stand {
                     self.consumed += 1;
                 }
             }
-            Event::Extended { runs, deadline } => self.change(runs, |grant| grant.until = deadline.0),
+            Event::Extended { runs, deadline } | Event::Renewed { runs, deadline, .. } => {
+                self.change(runs, |grant| grant.until = deadline.0)
+            }
             Event::Released { runs, not_before } => {
                 self.change(runs, |grant| (grant.until, grant.held) = (not_before.0, false));
             }

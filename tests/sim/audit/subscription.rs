@@ -8,7 +8,7 @@ use angelia::broker::codec::snapshot::Assembly;
 use angelia::broker::{Delivery, Progress, Statistics};
 use angelia::domain::subscription::{Event, Settings, Targets};
 use angelia::storage::StoredBatch;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A cumulative pull as the log has it: the version it made, floor, end, when.
 struct Opened {
@@ -28,8 +28,6 @@ pub(crate) struct Subscribed {
     /// Where it stood for a moment inside the record of a version, before a move of the same record undid it.
     passing: Vec<(usize, Stand)>,
     granted: Granted,
-    /// When the life of each message was last extended.
-    extended_at: BTreeMap<u64, u64>,
     opened: Vec<Opened>,
     /// The nonces of all copies of dead letters that were ever noted: a seek may come before the copy does.
     pub(crate) letters: BTreeSet<(u128, u64)>,
@@ -50,7 +48,6 @@ impl Default for Subscribed {
             versions: vec![Stand::default()],
             passing: Vec::new(),
             granted: Granted::new(),
-            extended_at: BTreeMap::new(),
             opened: Vec::new(),
             letters: BTreeSet::new(),
             sought: Vec::new(),
@@ -108,9 +105,6 @@ impl Subscribed {
                         self.passing.push((self.versions.len(), stand.clone()));
                     }
                     stand.apply(event);
-                    if let Event::LifetimeExtended { runs, .. } = event {
-                        self.extended_at.extend(offsets(runs).map(|offset| (offset, batch.time.0)));
-                    }
                     if let Event::DeadLetterStarted { nonce, .. } = event {
                         self.letters.insert((nonce.writer, nonce.sequence));
                     }
@@ -150,14 +144,11 @@ impl Subscribed {
         }
     }
 
-    /// A message among those of its topic that is not acknowledged and whose life a claim, made before the first of two times, made
-    /// longer than the second.
-    pub(crate) fn extended(&self, topic: u128, among: std::ops::Range<u64>, times: (u64, u64)) -> Option<u64> {
-        let (made, now) = times;
-        let early = |offset: &u64| self.extended_at.get(offset).is_some_and(|at| *at < made);
+    /// A message among those of its topic that is not acknowledged and that lives on because of a claim.
+    pub(crate) fn extended(&self, topic: u128, among: std::ops::Range<u64>, now: u64) -> Option<u64> {
         let stand = self.now();
         stand.attached.filter(|(log, ..)| *log == topic && !self.ended)?;
-        stand.lifetimes.range(among).find(|(offset, until)| now < **until && early(offset)).map(|(offset, _)| *offset)
+        stand.lifetimes.range(among).find(|(_, until)| now < **until).map(|(offset, _)| *offset)
     }
 
     /// Whoever worked with a fence was the worker at some time since the call began.
@@ -216,7 +207,7 @@ impl Subscribed {
         let missing = match targets {
             Targets::Through(through) => Some(through.0).filter(|through| !done(*through)),
             Targets::Leased(leased) => leased.iter().map(|(offset, _)| offset.0).find(|offset| !done(*offset)),
-            Targets::Offsets(_) | Targets::Group(_) => None,
+            Targets::Offsets(_) | Targets::Free(_) | Targets::Held(..) | Targets::Group(_) => None,
         };
         missing.map_or(Ok(()), |offset| Err(format!("{offset} was said to be acknowledged and is not durably so")))
     }
@@ -229,7 +220,7 @@ impl Subscribed {
                 let mut named = leased.iter().map(|(offset, fence)| (offset.0, fence.0));
                 named.try_for_each(|named| self.asked.acknowledge.refuse(named))
             }
-            Targets::Offsets(_) | Targets::Group(_) => Ok(()),
+            Targets::Offsets(_) | Targets::Free(_) | Targets::Held(..) | Targets::Group(_) => Ok(()),
         }
     }
 

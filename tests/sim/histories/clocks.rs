@@ -84,7 +84,6 @@ fn times_of_a_topic_never_go_back_with_the_clock() {
 }
 
 #[test]
-#[ignore = "leases do not remember which node granted them, so a node whose clock is ahead ends them too early"]
 fn a_node_ahead_leaves_another_nodes_lease_alone_until_the_clocks_agree_that_it_has_ended() {
     play(
         2,

@@ -20,7 +20,8 @@ async fn interrupted(world: &World, at: u64, done: bool) -> bool {
     world.ask(&dying, "work", Some(Duration::from_secs(5)), busy).await;
     let died = dying.dead.is_cancelled();
     world.crash(0).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // The dead node's leases end for another one only when both clocks agree.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     let next = node(world, 0);
     let work = subscription(world, &next, "work").await;
     loop {

@@ -88,6 +88,7 @@ fn with_headers(world: &World, headers: &Headers) -> Decision {
         next: world.next(),
         settings: &world.settings,
         headers,
+        observer: world.observer,
     };
     decide(&world.state, &Command::Lease(up_to(2)), world.now, &view).unwrap()
 }

@@ -4,7 +4,7 @@ use crate::domain::error::Error;
 use crate::domain::id::{Fence, Offset, Timestamp};
 use crate::domain::limits::{LEASE_MAX, OUTSTANDING_MAX, TARGETS_MAX};
 use crate::domain::subscription::testing::{World, acknowledge, at, granted, run, seconds, up_to};
-use crate::domain::subscription::{AckMode, Command, Event, GroupId, LeaseRequest, Reply, Targets};
+use crate::domain::subscription::{AckMode, Command, Event, GroupId, LeaseRequest, NodeId, Phase, Reply, Targets};
 
 fn world(messages: usize) -> World {
     World::with_messages(AckMode::Individual, messages)
@@ -142,7 +142,7 @@ fn extending_moves_the_deadline_to_so_long_from_now() {
     let leases = world.lease(up_to(2));
     world.wait(9);
     assert_eq!(counts(&mut world, &extend(&leases[..1], 30)), (1, 0, 0));
-    assert_eq!(world.state.next_deadline(), Some(at(1_010)));
+    assert_eq!(world.state.next_deadline(world.observer), Some(at(1_010)));
     world.wait(2);
     assert_eq!(world.pull(9), [1]);
     world.now = at(1_039);
@@ -172,10 +172,10 @@ fn no_lease_outlasts_the_longest() {
     let mut world = world(1);
     let forever = LeaseRequest { duration: Some(std::time::Duration::MAX), ..up_to(1) };
     let leases = world.lease(forever);
-    assert_eq!(world.state.next_deadline(), Some(world.now.plus(LEASE_MAX)));
+    assert_eq!(world.state.next_deadline(world.observer), Some(world.now.plus(LEASE_MAX)));
     world.wait(5);
     world.ask(&extend(&leases, u64::MAX)).unwrap();
-    assert_eq!(world.state.next_deadline(), Some(world.now.plus(LEASE_MAX)));
+    assert_eq!(world.state.next_deadline(world.observer), Some(world.now.plus(LEASE_MAX)));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_released_message_is_held_back_as_asked() {
     let mut world = world(2);
     let leases = world.lease(up_to(2));
     assert_eq!(counts(&mut world, &release(&leases[..1], at(1_005))), (1, 0, 0));
-    assert_eq!(world.state.next_deadline(), Some(at(1_005)));
+    assert_eq!(world.state.next_deadline(world.observer), Some(at(1_005)));
     assert!(world.pull(9).is_empty());
     world.wait(5);
     assert_eq!(world.pull(9), [0]);
@@ -205,7 +205,7 @@ fn the_end_of_being_held_back_is_noted_so_that_no_timer_stays_behind() {
     world.ask(&release(&leases, at(1_005))).unwrap();
     world.wait(5);
     assert_eq!(world.ask(&Command::Expire), Ok(Reply::Expired { leases: 0, exhausted: vec![] }));
-    assert_eq!(world.state.next_deadline(), None);
+    assert_eq!(world.state.next_deadline(world.observer), None);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_group_speaks_of_the_leases_that_it_holds() {
     world.lease(of(1, 2));
     world.lease(of(2, 2));
     let group = |group| Targets::Group(GroupId(group));
-    let held: Vec<_> = world.state.group(GroupId(2), world.now).map(|(run, _)| run).collect();
+    let held: Vec<_> = world.state.group(GroupId(2), world.now, world.observer).map(|(run, _)| run).collect();
     assert_eq!(held, [run(2, 4)]);
     assert_eq!(counts(&mut world, &acknowledge(group(1))), (2, 0, 0));
     let extend = Command::Extend { targets: group(2), duration: seconds(60), grace: None, worker: None };
@@ -288,4 +288,51 @@ fn fences_grow_with_every_grant() {
     assert!(second[0].1 > first[0].1);
     world.ask(&Command::Seek { to: Offset(0) }).unwrap();
     assert!(world.lease(up_to(1))[0].1 > second[0].1);
+}
+
+#[test]
+fn another_node_ends_a_lease_only_when_the_clocks_agree() {
+    let mut world = World::with_messages(AckMode::Individual, 2);
+    let granted = world.lease(up_to(1));
+    world.observer.node = NodeId(2);
+    world.wait(19);
+    assert_eq!(granted_of(&mut world), [Offset(1)], "the other node's clock may be late by 10 s");
+    let targets = Targets::Leased(granted);
+    let extended = world.ask(&Command::Extend { targets, duration: seconds(5), grace: None, worker: None });
+    assert_eq!(extended, Ok(Reply::Targets { applied: 1, already: 0, superseded: 0 }), "it is not over yet");
+    let lease = world.state.lease(Offset(0)).unwrap();
+    assert!(matches!(lease.phase, Phase::Held { node: NodeId(2), at, .. } if at == world.now));
+    world.wait(5);
+    assert_eq!(granted_of(&mut world), [Offset(0)], "now it is its own");
+}
+
+/// What a lease of everything gives out.
+fn granted_of(world: &mut World) -> Vec<Offset> {
+    world.lease(up_to(9)).into_iter().map(|(offset, _)| offset).collect()
+}
+
+#[test]
+fn a_free_message_is_taken_and_a_held_one_only_by_its_group() {
+    let mut world = World::with_messages(AckMode::Individual, 4);
+    world.lease(LeaseRequest { group: GroupId(7), ..up_to(2) });
+    let reply = |applied, superseded| Ok(Reply::Targets { applied, already: 0, superseded });
+    assert_eq!(world.ask(&acknowledge(Targets::Free(vec![Offset(0), Offset(2)]))), reply(1, 1));
+    assert_eq!(world.ask(&acknowledge(Targets::Held(GroupId(8), vec![Offset(0)]))), reply(0, 1));
+    assert_eq!(world.ask(&acknowledge(Targets::Held(GroupId(7), vec![Offset(0), Offset(3)]))), reply(1, 1));
+    world.wait(10);
+    assert_eq!(world.ask(&acknowledge(Targets::Held(GroupId(7), vec![Offset(1)]))), reply(0, 1), "it is over");
+    assert_eq!(world.ask(&acknowledge(Targets::Free(vec![Offset(1)]))), reply(1, 0));
+}
+
+#[test]
+fn what_is_let_go_for_retention_is_not_given_out_and_ends_where_a_life_was_extended() {
+    let mut world = World::with_messages(AckMode::Individual, 6);
+    world.header(3).expires_at = at(1_005);
+    world.ask(&acknowledge(Targets::Free(vec![Offset(0), Offset(1), Offset(2)]))).unwrap();
+    world.lease(LeaseRequest { grace: Some(seconds(60)), ..up_to(1) });
+    assert_eq!(world.ask(&Command::Forget { before: Offset(5) }), Ok(Reply::Forgotten(Offset(3))));
+    world.wait(100);
+    assert_eq!(world.ask(&Command::Forget { before: Offset(5) }), Ok(Reply::Forgotten(Offset(5))));
+    assert_eq!((world.state.floor(), world.state.forgotten()), (Offset(5), 2));
+    assert_eq!(granted_of(&mut world), [Offset(5)]);
 }

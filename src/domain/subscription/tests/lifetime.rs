@@ -66,6 +66,7 @@ fn a_message_whose_life_was_extended_is_not_hidden_by_a_summary() {
         next: world.next(),
         settings: &world.settings,
         headers: &headers,
+        observer: world.observer,
     };
     let decided = decide(&world.state, &Command::Lease(up_to(3)), world.now, &view).unwrap();
     assert_eq!(decided, Decision::Need(Offset(0)..Offset(1)));

@@ -4,7 +4,7 @@ use crate::domain::error::Error;
 use crate::domain::id::{Fence, Offset, Timestamp};
 use crate::domain::message::Header;
 use crate::domain::subscription::testing::World;
-use crate::domain::subscription::{Command, LeaseRequest, Reply, Settings, Targets};
+use crate::domain::subscription::{Command, LeaseRequest, NodeId, Observer, Reply, Settings, Targets};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -123,7 +123,9 @@ impl Model {
     fn named(&self, targets: &Targets, now: Timestamp) -> Vec<(u64, Option<Fence>)> {
         match targets {
             Targets::Leased(leases) => leases.iter().map(|(offset, fence)| (offset.0, Some(*fence))).collect(),
-            Targets::Offsets(offsets) => offsets.iter().map(|offset| (offset.0, None)).collect(),
+            Targets::Offsets(offsets) | Targets::Free(offsets) | Targets::Held(_, offsets) => {
+                offsets.iter().map(|offset| (offset.0, None)).collect()
+            }
             Targets::Group(group) => {
                 let of = |given: &Given| given.held && now < given.until && given.group == group.0;
                 self.given.iter().filter(|(_, given)| of(given)).map(|(offset, _)| (*offset, None)).collect()
@@ -137,7 +139,14 @@ impl Model {
         for (offset, fence) in self.named(targets, seen.now) {
             let valid = match fence {
                 Some(fence) => self.given.get(&offset).is_some_and(|given| given.fence == fence),
-                None => offset < seen.messages.len() as u64,
+                None => {
+                    let holder = self.given.get(&offset).filter(|given| given.held && seen.now < given.until);
+                    match targets {
+                        Targets::Held(group, _) => holder.is_some_and(|given| given.group == group.0),
+                        Targets::Free(_) if holder.is_some() => false,
+                        _ => offset < seen.messages.len() as u64,
+                    }
+                }
             };
             if self.acked.contains(&offset) {
                 counts.1 += 1;
@@ -275,7 +284,8 @@ impl Model {
         assert_eq!(state.outstanding(), self.given.values().filter(|given| given.held).count() as u64);
         assert_eq!(state.forgotten(), self.forgotten);
         let waits = self.given.values().filter(|given| !given.dead && (given.held || given.until > Timestamp(0)));
-        assert_eq!(state.next_deadline(), waits.map(|given| given.until).min());
+        let observer = Observer { node: NodeId(1), skew: Duration::ZERO };
+        assert_eq!(state.next_deadline(observer), waits.map(|given| given.until).min());
         for offset in 0..next + 2 {
             assert_eq!(state.acknowledged(Offset(offset)), self.acked.contains(&offset), "{offset}");
             let given = self.given.get(&offset).map(|given| (given.fence, given.attempt, given.until));

@@ -72,6 +72,9 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(index, count, about)| Step::AskAbout(index.index(1_000), count, about)),
         1 => prop::collection::vec(offset(), 0..4).prop_map(|o| Step::Ask(acknowledge(Targets::Offsets(o)))),
         1 => (1..3_u128).prop_map(|group| Step::Ask(acknowledge(Targets::Group(GroupId(group))))),
+        1 => prop::collection::vec(offset(), 1..4).prop_map(|o| Step::Ask(acknowledge(Targets::Free(o)))),
+        1 => (0..3_u128, prop::collection::vec(offset(), 1..4))
+            .prop_map(|(group, o)| Step::Ask(acknowledge(Targets::Held(GroupId(group), o)))),
         2 => Just(Step::Ask(Command::Expire)),
         1 => (0..100_u64).prop_map(|to| Step::Ask(Command::Seek { to: Offset(to) })),
         1 => prop_oneof![9 => Just(Command::Expire), 1 => Just(Command::Purge)].prop_map(Step::Ask),

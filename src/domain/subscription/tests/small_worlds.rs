@@ -45,7 +45,9 @@ impl Node {
     fn makes_sense(&self, step: Move) -> bool {
         match step {
             Move::Acknowledge(who) | Move::Extend(who) | Move::Release(who) => !self.hands[who].is_empty(),
-            Move::Expire => self.world.state.next_deadline().is_some_and(|deadline| deadline <= self.world.now),
+            Move::Expire => {
+                self.world.state.next_deadline(self.world.observer).is_some_and(|deadline| deadline <= self.world.now)
+            }
             _ => true,
         }
     }
@@ -82,7 +84,9 @@ impl Node {
             (0..3).map(Offset).filter(|offset| self.world.state.acknowledged(*offset)).collect();
         let busy: Vec<Offset> = (0..3)
             .map(Offset)
-            .filter(|offset| self.world.state.lease(*offset).is_some_and(|lease| lease.live(self.world.now)))
+            .filter(|offset| {
+                self.world.state.lease(*offset).is_some_and(|lease| lease.live(self.world.now, self.world.observer))
+            })
             .collect();
         let fence = Fence(self.world.state.fence.0 + 1);
         let reply = self.world.ask(&command);
