@@ -159,7 +159,8 @@ impl Cluster {
                 Some(tail) if tail.state == SEALED => self.finish_roll(log, head.cur_seg).await?,
                 // A fence: the log is being closed.
                 Some(_) => return Ok(None),
-                None => self.create_segment(log, head.cur_seg, head.cur_base, (0, 0)).await?,
+                None if head.cur_seg == 0 => self.create_segment(log, 0, head.cur_base, (0, 0)).await?,
+                None => return Err(StoreError::Corrupt(format!("{log}: its segment {} is gone", head.cur_seg))),
             }
         }
         Err(restless(log))

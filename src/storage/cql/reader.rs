@@ -188,7 +188,7 @@ impl Cluster {
             if found.is_empty() && (more || seg == head.cur_seg) {
                 return Ok(Found::NoBatchHere);
             }
-            if bytes >= limit.bytes && !found.is_empty() || found.len() >= limit.batches.max(1) {
+            if bytes > limit.bytes || found.len() >= limit.batches.max(1) {
                 return Ok(Found::Batches(found));
             }
             if more {

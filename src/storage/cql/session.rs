@@ -102,7 +102,7 @@ impl Options {
             credentials: None,
             tls: None,
             request_timeout: Duration::from_millis(2_500),
-            settle_timeout: Duration::from_secs(8),
+            settle_timeout: Duration::from_secs(3),
             roll: Roll::default(),
             observer: None,
         }
