@@ -163,10 +163,10 @@ impl CommitObserver for Report {
 
 impl StatementObserver for Report {
     fn sent(&self, statement: &'static str, outcome: &'static str, seconds: f64) {
-        self.0.cql_seconds.with_label_values(&[statement, outcome]).observe(seconds);
+        self.0.cql.seconds.with_label_values(&[statement, outcome]).observe(seconds);
     }
 
     fn repeated(&self, statement: &'static str) {
-        self.0.cql_repeats.with_label_values(&[statement]).inc();
+        self.0.cql.repeats.with_label_values(&[statement]).inc();
     }
 }

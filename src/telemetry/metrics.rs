@@ -57,10 +57,8 @@ pub struct Metrics {
     pub store_segments: IntGaugeVec,
     /// 1 when the store takes writes, by condition: `ready`, `full`, `down`.
     pub store_health: IntGaugeVec,
-    /// Seconds of a statement in a cluster, by statement and outcome: `ok`, `applied`, `refused`, `unknown`, `failed`.
-    pub cql_seconds: HistogramVec,
-    /// Conditional writes sent again because their outcome was unknown, by statement.
-    pub cql_repeats: IntCounterVec,
+    /// Of a store in a cluster.
+    pub cql: Cql,
     /// Seconds since the process started.
     pub uptime_seconds: Gauge,
     /// Memory that the process has in use.
@@ -69,6 +67,29 @@ pub struct Metrics {
     pub process_cpu_seconds: Counter,
     /// Files and sockets that the process has open.
     pub process_open_files: IntGauge,
+}
+
+/// The metrics of a store in a cluster.
+#[derive(Debug)]
+pub struct Cql {
+    /// Seconds of a statement, by statement and outcome: `ok`, `applied`, `refused`, `unknown`, `failed`.
+    pub seconds: HistogramVec,
+    /// Conditional writes sent again because their outcome was unknown, by statement.
+    pub repeats: IntCounterVec,
+}
+
+impl Cql {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        let labels = ["statement", "outcome"];
+        Ok(Self {
+            seconds: make.histograms("angelia_cql_seconds", "Seconds of a statement in a cluster", &labels)?,
+            repeats: make.counters(
+                "angelia_cql_repeats_total",
+                "Conditional writes repeated because their outcome was unknown",
+                &["statement"],
+            )?,
+        })
+    }
 }
 
 /// Bucket bounds in seconds for what takes microseconds to seconds.
@@ -142,16 +163,7 @@ impl Metrics {
             store_bytes: make.gauge("angelia_store_bytes", "Bytes that the store takes on disk")?,
             store_segments: make.gauges("angelia_store_segments", "Segment files", &["state"])?,
             store_health: make.gauges("angelia_store_health", "1 for the store's present condition", &["condition"])?,
-            cql_seconds: make.histograms(
-                "angelia_cql_seconds",
-                "Seconds of a statement in a cluster",
-                &["statement", "outcome"],
-            )?,
-            cql_repeats: make.counters(
-                "angelia_cql_repeats_total",
-                "Conditional writes repeated because their outcome was unknown",
-                &["statement"],
-            )?,
+            cql: Cql::new(&make)?,
             uptime_seconds: make
                 .register(Gauge::new("angelia_uptime_seconds", "Seconds since the process started")?)?,
             process_resident_bytes: make.gauge("angelia_process_resident_bytes", "Memory in use")?,
