@@ -47,15 +47,15 @@ pub async fn migrate(options: &Options, replication: &str, clock: Clock) -> Resu
     let session = Session::new(driver, options, clock);
     let lock = Lock::prepare(&session).await?;
     lock.take(&session).await?;
-    let done = apply_missing(&session).await;
+    let done = apply_missing(&session, &options.keyspace).await;
     lock.give_back(&session).await;
     done
 }
 
-async fn apply_missing(session: &Session) -> Result<Migrated> {
+async fn apply_missing(session: &Session, keyspace: &str) -> Result<Migrated> {
     let driver = session.driver();
-    let known = versions(driver).await?;
-    let note = "INSERT INTO migration (version, name, applied) VALUES (:version, :name, toTimestamp(now()))";
+    let known = versions(driver, keyspace).await?;
+    let note = "INSERT INTO ks.migration (version, name, applied) VALUES (:version, :name, toTimestamp(now()))";
     let note = session.prepare("note_migration", Kind::Write, note).await?;
     let mut applied = Vec::new();
     for (version, name, text) in MIGRATIONS {
@@ -78,8 +78,7 @@ pub(super) async fn checked(options: &Options) -> Result<Driver> {
     if !exists_in(&driver, keyspace, "migration").await? {
         return Err(missing());
     }
-    use_keyspace(&driver, options).await?;
-    let known = versions(&driver).await?;
+    let known = versions(&driver, keyspace).await?;
     let newest_there = known.last().copied().unwrap_or_default();
     if newest_there > newest() {
         return Err(StoreError::Open(format!(
@@ -98,8 +97,11 @@ fn newest() -> i32 {
     MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default()
 }
 
-async fn versions(driver: &Driver) -> Result<BTreeSet<i32>> {
-    let rows = driver.query_unpaged("SELECT version FROM migration", ()).await.map_err(|error| failed(&error))?;
+async fn versions(driver: &Driver, keyspace: &str) -> Result<BTreeSet<i32>> {
+    let rows = driver
+        .query_unpaged(format!("SELECT version FROM {keyspace}.migration"), ())
+        .await
+        .map_err(|error| failed(&error))?;
     let rows = rows.into_rows_result().map_err(|error| failed(&error))?;
     let versions = rows.rows::<(i32,)>().map_err(|error| failed(&error))?;
     versions.map(|row| row.map(|(version,)| version).map_err(|error| failed(&error))).collect()
@@ -196,9 +198,10 @@ struct Lock {
 
 impl Lock {
     async fn prepare(session: &Session) -> Result<Self> {
-        let take =
-            format!("INSERT INTO migration_lock (id, owner) VALUES (0, :owner) IF NOT EXISTS USING TTL {LOCK_SECONDS}");
-        let give_back = "DELETE FROM migration_lock WHERE id = 0 IF owner = :owner";
+        let take = format!(
+            "INSERT INTO ks.migration_lock (id, owner) VALUES (0, :owner) IF NOT EXISTS USING TTL {LOCK_SECONDS}"
+        );
+        let give_back = "DELETE FROM ks.migration_lock WHERE id = 0 IF owner = :owner";
         Ok(Self {
             take: session.prepare("lock_migration", Kind::Decide, &take).await?,
             give_back: session.prepare("unlock_migration", Kind::Decide, give_back).await?,

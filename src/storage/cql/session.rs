@@ -28,7 +28,7 @@ use std::time::Duration;
 
 /// A node that answers nothing for this long is given up: without it a frozen node keeps its connections, and requests, for half a
 /// minute.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1_100);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// For a connection to be made, and for the nodes to agree on a schema.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -156,6 +156,7 @@ impl Present for () {
 /// A connected cluster.
 pub(super) struct Session {
     inner: Driver,
+    keyspace: String,
     profiles: Profiles,
     observer: Option<Arc<dyn StatementObserver>>,
     pub(super) clock: Clock,
@@ -201,7 +202,7 @@ impl Profiles {
     }
 }
 
-/// Connects, without any keyspace yet.
+/// Connects, without using any keyspace.
 pub(super) async fn connect(options: &Options) -> Result<Driver> {
     let profiles = Profiles::new(options);
     let mut builder = SessionBuilder::new()
@@ -212,7 +213,9 @@ pub(super) async fn connect(options: &Options) -> Result<Driver> {
         .keepalive_timeout(KEEPALIVE_TIMEOUT)
         .schema_agreement_timeout(CONNECT * 4)
         .tls_context(options.tls.clone())
-        .fetch_schema_metadata(false);
+        // Of the schema only what tells which nodes hold a partition.
+        .keyspaces_to_fetch([&options.keyspace])
+        .fetch_full_schema_metadata(false);
     if let Some((user, password)) = &options.credentials {
         builder = builder.user(user, password);
     }
@@ -220,10 +223,11 @@ pub(super) async fn connect(options: &Options) -> Result<Driver> {
 }
 
 impl Session {
-    /// Over a connection that uses the keyspace already.
+    /// Over a connection.
     pub(super) fn new(inner: Driver, options: &Options, clock: Clock) -> Self {
         Self {
             inner,
+            keyspace: options.keyspace.clone(),
             profiles: Profiles::new(options),
             observer: options.observer.clone(),
             clock,
@@ -240,6 +244,7 @@ impl Session {
     /// Makes a statement ready to be sent, as its kind asks.
     pub(super) async fn prepare(&self, name: &'static str, kind: Kind, text: &str) -> Result<Statement> {
         let failed = |error| StoreError::Open(format!("statement {name} is not understood by the server: {error}"));
+        let text = text.replace("ks.", &format!("{}.", self.keyspace));
         let mut prepared = self.inner.prepare(text).await.map_err(failed)?;
         prepared.set_execution_profile_handle(Some(match kind {
             Kind::Decide => self.profiles.decide.clone(),
