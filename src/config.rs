@@ -36,6 +36,8 @@ pub struct Config {
     pub tls: Tls,
     /// The AMS dialect.
     pub ams: Ams,
+    /// Logins by client certificate.
+    pub ams_x509: AmsX509,
     /// The store's keys.
     pub secrets: Secrets,
     /// Bounds.
@@ -96,6 +98,8 @@ pub struct Listen {
     pub ams: String,
     /// AMS over HTTPS.
     pub ams_tls: String,
+    /// Logins by client certificate.
+    pub ams_x509: String,
     /// Metrics and health.
     pub ops: String,
 }
@@ -124,6 +128,28 @@ pub struct Ams {
     pub per_resource_auth: bool,
     /// The public host name, or empty.
     pub proxy_hostname: String,
+}
+
+/// `[ams_x509]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AmsX509 {
+    /// Authorities: a PEM file, or a folder of them; empty while the listener is off.
+    pub ca_path: String,
+    /// Revocation lists: a file, or a folder of them; empty for none.
+    pub crl_path: String,
+    /// How often changed files are looked for.
+    pub reload_seconds: u64,
+    /// Host names with commas between them; empty for any.
+    pub hosts: String,
+}
+
+impl AmsX509 {
+    /// The host names.
+    #[must_use]
+    pub fn host_names(&self) -> Vec<String> {
+        self.hosts.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect()
+    }
 }
 
 /// `[secrets]`.

@@ -1,7 +1,7 @@
 //! The composition root: configuration in, running service out.
 //!
 //! Order of start: configuration, log, sockets (a taken port is told before anything is touched), operators' listener (alive,
-//! not ready), certificate, store with its recovery, broker, keys and users, AMS listeners, ready.
+//! not ready), certificates, store with its recovery, broker, keys and users, AMS listeners, ready.
 //!
 //! Order of stop: not ready, no new connections, requests in work finish within `limits.drain_seconds`, broker, store with its
 //! end mark, operators' listener. A second signal ends all waiting; the store then recovers at the next start.
@@ -25,7 +25,7 @@ mod tls;
 mod welcome;
 
 pub(crate) use cluster::migrate;
-pub use control::{Request, Response, ask};
+pub use control::{Request, Response, ask, is_served};
 pub(crate) use engine::{at, backup_stopped};
 pub(crate) use foundation::rotate_key;
 pub(crate) use tls::check as check_certificate;

@@ -1,6 +1,7 @@
 //! Who is asking: users, their tokens, and the role table. Decides who somebody is; what he may do is `domain::acl`.
 //!
-//! Tokens are found by a keyed hash and kept encrypted under the store's key; they appear in no log.
+//! Tokens are found by a keyed hash and kept encrypted under the store's key; they appear in no log. Certificates stand for users
+//! by bindings ([`x509`]).
 
 #[cfg(test)]
 mod interrupted_tests;
@@ -10,6 +11,7 @@ mod roles;
 mod tests;
 mod tokens;
 mod users;
+pub mod x509;
 
 pub use keys::KeyRing;
 pub use tokens::{TOKEN_BYTES_MAX, Token};

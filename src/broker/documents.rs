@@ -17,7 +17,7 @@ use crate::storage::{Key, Nonce, Order, Put, Store, StoreError, Version};
 use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
 use cache::Cache;
-use keys::{DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SubscriptionKey, TopicKey};
+use keys::{BindingKey, DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SubjectKey, SubscriptionKey, TopicKey};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -54,13 +54,15 @@ pub(crate) struct Documents {
     accounts: Cache<UserId>,
     hints: Cache<HintKey>,
     tokens: Cache<TokenHash>,
+    bindings: Cache<BindingKey>,
+    subjects: Cache<SubjectKey>,
     roles: Cache<RolesKey>,
     key_checks: Cache<KeyCheckKey>,
     days: Cache<DayKey>,
 }
 
 impl Documents {
-    /// Documents over a store; `entries_max` is shared out evenly to the six kinds that may be many.
+    /// Documents over a store; `entries_max` is shared out evenly to the eight kinds that may be many.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         clock: Clock,
@@ -69,7 +71,7 @@ impl Documents {
         entries_max: usize,
         random: &Random,
     ) -> Self {
-        let share = entries_max / 6;
+        let share = entries_max / 8;
         Self {
             store,
             clock,
@@ -82,6 +84,8 @@ impl Documents {
             accounts: Cache::new(age_max, share),
             hints: Cache::new(age_max, share),
             tokens: Cache::new(age_max, share),
+            bindings: Cache::new(age_max, share),
+            subjects: Cache::new(age_max, share),
             roles: Cache::new(age_max, 1),
             key_checks: Cache::new(age_max, 1),
             days: Cache::new(age_max, 1),
@@ -189,6 +193,13 @@ impl Documents {
                 Ok((key, stored))
             })
             .collect()
+    }
+
+    /// All documents that begin with a prefix, in the order of their keys, past the cache.
+    pub(crate) async fn all<R: Record>(&self, prefix: &Key) -> Result<Vec<(Key, Arc<R>)>> {
+        let mut all = Vec::new();
+        self.scan(prefix, Order::Ascending, |key, stored: Stored<R>| all.push((key, stored.record))).await?;
+        Ok(all)
     }
 
     /// Hands all documents that begin with a prefix to `each`, page by page, past the cache.

@@ -79,7 +79,13 @@ pub(super) fn name(text: &str) -> Name {
 }
 
 pub(super) fn settings(mode: AckMode) -> Settings {
-    Settings { mode, ack_deadline: Duration::from_secs(10), max_attempts: None, dead_letter_topic: None }
+    Settings {
+        mode,
+        ack_deadline: Duration::from_secs(10),
+        max_attempts: None,
+        dead_letter_topic: None,
+        dead_letter_ttl: None,
+    }
 }
 
 /// Publishes texts in one request.

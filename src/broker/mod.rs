@@ -17,6 +17,7 @@ mod history_tests;
 mod hostile_tests;
 mod log;
 mod maintenance;
+pub mod queue;
 mod random;
 mod registry;
 mod resolve;

@@ -21,6 +21,7 @@ use crate::domain::subscription::{
 use crate::domain::topic::Topic;
 use crate::domain::{Error, Fence, LogRef, Offset, ProducerId, Resource, Result, Timestamp};
 use crate::storage::{self, LogId, Purpose};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a pull whose messages were trimmed before they could be read is tried.
@@ -110,14 +111,28 @@ impl Broker {
             except_producer: request.except_producer,
             worker: request.worker,
         });
+        self.give_out(&actor, lease, wait).await
+    }
+
+    /// Gives messages out by a lease or a pop, at once.
+    pub(super) async fn give_out_now(&self, subscription: &Subscription, command: Command) -> Result<Vec<Delivery>> {
+        self.give_out(&self.subscription_actor(subscription)?, command, Duration::ZERO).await
+    }
+
+    async fn give_out(
+        &self,
+        actor: &Arc<SubscriptionActor>,
+        command: Command,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>> {
         for _ in 0..PULLS_MAX {
-            let answer = actor.lease(self, lease.clone(), wait).await?;
+            let answer = actor.lease(self, command.clone(), wait).await?;
             let (Reply::Leased { grants, exhausted, .. }, topic) = (answer.reply, answer.topic) else { break };
             if !exhausted.is_empty() {
                 actor.start_dead_letters(self);
             }
             let (false, Some(topic)) = (grants.is_empty(), topic) else { break };
-            let mut granted = deliver::Granted { broker: self, actor: &actor, grants };
+            let mut granted = deliver::Granted { broker: self, actor, grants };
             let deliveries = deliver::read(self, &topic, &granted.grants).await?;
             granted.grants.clear();
             if !deliveries.is_empty() {
@@ -217,13 +232,20 @@ impl Broker {
         self.command(subscription, Command::ReleaseWorker { fence }).await.map(drop)
     }
 
-    /// A new subscription's first event, in its own empty log: it stands at the topic's present end.
-    pub(crate) async fn attach(&self, log: LogRef, topic: &Topic, settings: &Settings) -> Result<()> {
+    /// A new subscription's first event, in its own empty log: it stands where `begin` says, given the topic's first and next
+    /// offset.
+    pub(crate) async fn attach(
+        &self,
+        log: LogRef,
+        topic: &Topic,
+        settings: &Settings,
+        begin: impl FnOnce(Offset, Offset) -> Offset,
+    ) -> Result<()> {
         let bounds = self.inner.bounds(LogId(topic.log.0)).await?.ok_or(Error::NotFound(Resource::Topic))?;
         let (first, next, headers) = (Offset(bounds.first.0), Offset(bounds.next.0), Headers::default());
         let (log_of_topic, incarnation, observer) = (topic.log, topic.incarnation, self.inner.observer());
         let view = View { log: log_of_topic, incarnation, first, next, settings, headers: &headers, observer };
-        let attach = Command::Attach { floor: next };
+        let attach = Command::Attach { floor: begin(first, next) };
         let Decision::Done { events, .. } = decide(&State::default(), &attach, self.now(), &view)? else {
             return Ok(());
         };

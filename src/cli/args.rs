@@ -90,6 +90,12 @@ pub(super) enum Command {
     /// Users' tokens: show, refresh.
     #[command(subcommand)]
     Token(Token),
+    /// Client certificates that stand for users: create, update, list, show, delete.
+    #[command(subcommand)]
+    Binding(Binding),
+    /// Configuration files of other services.
+    #[command(subcommand)]
+    Config(Configuration),
     /// Check the configuration and say what it means, without starting.
     CheckConfig {
         /// Print the JSON Schema of configuration files instead.
@@ -240,7 +246,8 @@ pub(super) struct Pull {
     /// Acknowledge what was printed.
     #[arg(long)]
     pub(super) ack: bool,
-    /// Go on until interrupted.
+    /// Go on until interrupted, waiting at the server for what comes. Unacknowledged messages would come again and again, so
+    /// it wants --ack.
     #[arg(long, requires = "ack")]
     pub(super) follow: bool,
     /// Print only the messages' data, each followed by a line end.
@@ -318,6 +325,63 @@ pub(super) enum Token {
 }
 
 #[derive(Subcommand, Debug)]
+pub(super) enum Binding {
+    /// Let a certificate's subject stand for a user.
+    Create {
+        /// The binding's name.
+        name: String,
+        /// The subject, such as CN=robot,O=Site,C=GR (what `openssl x509 -noout -subject -nameopt RFC2253` prints) or
+        /// /C=GR/O=Site/CN=robot.
+        #[arg(long, value_name = "DN")]
+        subject: String,
+        /// The user's name.
+        #[arg(long)]
+        user: String,
+        /// The authority that must have issued the certificate; any trusted one without it.
+        #[arg(long, value_name = "DN")]
+        issuer: Option<String>,
+    },
+    /// Change a binding's subject, user or issuer.
+    Update {
+        /// The binding's name.
+        name: String,
+        /// The new subject.
+        #[arg(long, value_name = "DN")]
+        subject: Option<String>,
+        /// The new user's name.
+        #[arg(long)]
+        user: Option<String>,
+        /// The authority that must have issued the certificate.
+        #[arg(long, value_name = "DN")]
+        issuer: Option<String>,
+        /// Any trusted authority may have issued the certificate.
+        #[arg(long, conflicts_with = "issuer")]
+        any_issuer: bool,
+    },
+    /// List all bindings.
+    List,
+    /// Show a binding.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Delete a binding.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Configuration {
+    /// Print the config.json of an ARGO Messaging Service as a configuration file of Angelia.
+    FromAms {
+        /// The config.json.
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand, Debug)]
 pub(super) enum Store {
     /// Show logs, offsets and sizes, and check every checksum.
     Inspect {
@@ -328,7 +392,7 @@ pub(super) enum Store {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Key {
-    /// Make a new key and encrypt all tokens anew with it. Tokens stay as they are.
+    /// Make a new key and encrypt all tokens anew with it, while the service is stopped. Tokens stay as they are.
     Rotate,
 }
 
@@ -372,6 +436,9 @@ mod tests {
             "check-config --schema --defaults",
             "topic list --token a --token-file b",
             "launch",
+            "binding create b --subject CN=a",
+            "binding update b --issuer CN=a --any-issuer",
+            "config from-ams",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -20,7 +20,7 @@ pub(super) fn check_config(sources: &Sources, print_schema: bool, defaults: bool
         return out.bytes(DEFAULTS.as_bytes(), b"");
     }
     let config = Config::load(sources)?;
-    server::check_certificate(&config).map_err(|error| Failure::Usage(format!("tls.cert_file: {error}")))?;
+    server::check_certificate(&config).map_err(Failure::Usage)?;
     let service_token = if config.service_token()?.is_some() { "set" } else { "none" };
     let certificate = if config.tls.cert_file.is_empty() {
         config.own_certificate().map_or_else(
@@ -36,6 +36,7 @@ pub(super) fn check_config(sources: &Sources, print_schema: bool, defaults: bool
         ("store", config.store.url.clone()),
         ("AMS", config.listen.ams.clone()),
         ("AMS over TLS", config.listen.ams_tls.clone()),
+        ("certificate logins", config.listen.ams_x509.clone()),
         ("certificate", certificate),
         ("metrics, health", config.listen.ops.clone()),
         ("key file", key),
@@ -44,7 +45,7 @@ pub(super) fn check_config(sources: &Sources, print_schema: bool, defaults: bool
     ];
     let mut text = "the configuration is valid".to_owned();
     for (name, value) in facts {
-        text.push_str(&format!("\n  {name:<16}  {value}"));
+        text.push_str(&format!("\n  {name:<18}  {value}"));
     }
     out.answer(&json!({ "valid": true }), text)
 }
@@ -113,7 +114,13 @@ pub(super) fn migrate(sources: &Sources, out: Output) -> Answer {
 pub(super) fn key(command: Key, sources: &Sources, out: Output) -> Answer {
     let Key::Rotate = command;
     let config = Config::load(sources)?;
-    folder(&config)?;
+    let store = folder(&config)?;
+    if server::is_served(&store) {
+        return Err(Failure::Failed(format!(
+            "the service runs on {}: stop it, rotate the key, start it again; nothing was changed",
+            store.display()
+        )));
+    }
     let users = block_on(server::rotate_key(&config))?;
     let file = config.key_file().map_or_else(String::new, |file| file.display().to_string());
     out.answer(

@@ -10,16 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use std::io::{BufRead, IsTerminal, Read, Write};
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Most data bytes of one request; far below what servers take, so that base64 and attributes fit.
 const REQUEST_BYTES: usize = 2 << 20;
 /// Most bytes of one line of standard input.
 const LINE_BYTES: u64 = 8 << 20;
-/// How long a following pull rests after an empty answer.
-const REST: Duration = Duration::from_millis(300);
-
 /// Publishes everything there is, request by request.
 pub(super) async fn publish(client: &Client, command: Publish, out: Output) -> Answer {
     let attributes = attributes(&command.attribute)?;
@@ -145,12 +141,15 @@ fn progress(text: &str) -> Answer {
     Ok(())
 }
 
-/// Pulls once, or until interrupted.
+/// Pulls once, or until interrupted. A follower that has taken everything waits at the server for one message: a pull that waits
+/// for more holds back the first.
 pub(super) async fn pull(client: &Client, command: Pull, out: Output) -> Answer {
     let name = &command.subscription;
-    let body = json!({ "maxMessages": command.max.to_string(), "returnImmediately": "true" });
     let what = format!("pull from subscription {name}");
+    let mut waits = false;
     loop {
+        let (max, immediately) = if waits { (1, "false") } else { (command.max, "true") };
+        let body = json!({ "maxMessages": max.to_string(), "returnImmediately": immediately });
         let answer =
             client.call(Method::POST, &client.path("subscriptions", name, ":pull"), Some(&body), &what).await?;
         let received = answer.get("receivedMessages").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -166,9 +165,7 @@ pub(super) async fn pull(client: &Client, command: Pull, out: Output) -> Answer 
         if !command.follow {
             return summary(received.len(), &command);
         }
-        if received.is_empty() {
-            tokio::time::sleep(REST).await;
-        }
+        waits = received.is_empty();
     }
 }
 

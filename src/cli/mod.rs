@@ -4,7 +4,9 @@
 //! standard error that names the thing and says what to do. A closed pipe is no failure.
 
 mod args;
+mod bindings;
 mod client;
+mod from_ams;
 mod local;
 mod messages;
 mod output;
@@ -12,7 +14,7 @@ mod resources;
 
 pub use args::Arguments;
 
-use args::Command;
+use args::{Command, Configuration};
 use client::Client;
 use output::Output;
 use std::process::ExitCode;
@@ -86,6 +88,10 @@ fn dispatch(arguments: Arguments) -> Answer {
         Some(Command::Project(command)) => {
             remote(&arguments.remote, &sources, async |client| resources::project(client, command, out).await)
         }
+        Some(Command::Binding(command)) => {
+            remote(&arguments.remote, &sources, async |client| bindings::binding(client, command, out).await)
+        }
+        Some(Command::Config(Configuration::FromAms { file })) => from_ams::print(&file, out),
         Some(Command::Token(command)) => {
             remote(&arguments.remote, &sources, async |client| resources::token(client, command, out).await)
         }

@@ -17,7 +17,8 @@ fn short<'a>(value: &'a Value, key: &str) -> &'a str {
     text(value, key).rsplit('/').next().unwrap_or_default()
 }
 
-fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+/// The entries of the list under a key.
+pub(super) fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 

@@ -53,7 +53,12 @@ fn check_cluster(config: &Config) -> Result<(), Invalid> {
 
 fn check_listeners(config: &Config) -> Result<(), Invalid> {
     let listen = &config.listen;
-    let named = [("listen.ams", &listen.ams), ("listen.ams_tls", &listen.ams_tls), ("listen.ops", &listen.ops)];
+    let named = [
+        ("listen.ams", &listen.ams),
+        ("listen.ams_tls", &listen.ams_tls),
+        ("listen.ams_x509", &listen.ams_x509),
+        ("listen.ops", &listen.ops),
+    ];
     let mut taken = Vec::new();
     for (key, text) in named {
         let Some(address) = places::address(key, text)? else { continue };
@@ -67,6 +72,12 @@ fn check_listeners(config: &Config) -> Result<(), Invalid> {
     if listen.ams == "off" && listen.ams_tls == "off" {
         return Err(Invalid(
             "listen.ams and listen.ams_tls are both off: nobody could use the service; open one".to_owned(),
+        ));
+    }
+    if listen.ams_x509 != "off" && config.ams_x509.ca_path.is_empty() {
+        return Err(Invalid(
+            "ams_x509.ca_path is empty while listen.ams_x509 is open: name the authorities that clients' certificates come from"
+                .to_owned(),
         ));
     }
     if config.tls.cert_file.is_empty() != config.tls.key_file.is_empty() {
@@ -139,6 +150,7 @@ fn integer(config: &Config, name: &str) -> u64 {
         "limits.connections" => limits.connections as u64,
         "limits.waiting_pulls" => limits.waiting_pulls as u64,
         "limits.drain_seconds" => limits.drain_seconds,
+        "ams_x509.reload_seconds" => config.ams_x509.reload_seconds,
         "retention.days" => config.retention.days,
         "retention.bytes" => config.retention.bytes,
         _ => u64::MAX,

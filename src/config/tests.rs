@@ -80,6 +80,8 @@ fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
         (&["listen.ams=127.0.0.1:8443"], "listen.ams_tls: 127.0.0.1:8443 is already taken by listen.ams"),
         (&["listen.ams=off", "listen.ams_tls=off"], "both off"),
         (&["tls.cert_file=a.pem"], "belong together"),
+        (&["listen.ams_x509=127.0.0.1:9443"], "ams_x509.ca_path is empty"),
+        (&["ams_x509.reload_seconds=0"], "ams_x509.reload_seconds: 0 is outside"),
         (&["store.url=cql://db1/angelia"], "no CQL engine yet"),
         (&["store.url=postgres:x"], "`postgres:x` is no store"),
         (&["store.url=segment:"], "names no folder"),
@@ -114,10 +116,16 @@ fn a_secret_comes_from_its_file_and_is_never_printed() {
 }
 
 #[test]
-fn the_example_of_a_deployment_is_valid() {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example.toml");
-    let config = Config::load(&sources(Some(&file), &[], &[])).unwrap();
-    assert_eq!(config.listen.ams, "off");
+fn the_examples_of_deployments_are_valid() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let load = |name: &str| Config::load(&sources(Some(&folder.join(name)), &[], &[])).unwrap();
+    assert_eq!(load("example.toml").listen.ams, "off");
+    let replacement = load("examples/ams-replacement.toml");
+    assert_eq!(replacement.ams_x509.host_names(), ["msg.example.org"]);
+    let proxy = std::fs::read_to_string(folder.join("examples/haproxy-ams.cfg")).unwrap();
+    for address in [&replacement.listen.ams, &replacement.listen.ams_x509] {
+        assert!(proxy.contains(&format!("server one {address} check")), "{address}");
+    }
 }
 
 #[test]

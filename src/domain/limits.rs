@@ -24,6 +24,8 @@ pub const LEASE_MAX: Duration = Duration::from_secs(43_200);
 pub const ACK_DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
 /// The retention of a topic when none is given.
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
+/// Most bytes of what a dialect keeps with a topic.
+pub const METADATA_BYTES_MAX: usize = 256 << 10;
 /// Most users in an access list.
 pub const ACL_USERS_MAX: usize = 10_000;
 /// Most messages reported as exhausted by one command; the next command reports the rest.

@@ -1,6 +1,7 @@
 //! What a topic is: a name in a project, a log, and what is kept for how long.
 
 use super::id::{Incarnation, LogRef, Name, ProjectId, SchemaId, Timestamp, TopicId, UserId};
+use bytes::Bytes;
 use std::time::Duration;
 
 /// A topic as its document has it.
@@ -20,6 +21,8 @@ pub struct Topic {
     pub retention: Retention,
     /// The schema that messages must satisfy, if any.
     pub schema: Option<SchemaId>,
+    /// What a dialect keeps with the topic, in the dialect's own form.
+    pub metadata: Bytes,
     /// Who may publish, for the roles that are bound to access lists.
     pub acl: Vec<UserId>,
     /// When it was made.

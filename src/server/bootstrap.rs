@@ -70,6 +70,7 @@ pub(super) async fn demonstration(broker: &Broker, retention: Retention) -> Resu
             ack_deadline: PATIENCE,
             max_attempts: None,
             dead_letter_topic: None,
+            dead_letter_ttl: None,
         },
         created_by: None,
     };

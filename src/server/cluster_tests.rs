@@ -31,8 +31,13 @@ impl World {
     }
 
     async fn subscription(&self, mode: AckMode) -> Arc<Subscription> {
-        let settings =
-            Settings { mode, ack_deadline: Duration::from_secs(60), max_attempts: None, dead_letter_topic: None };
+        let settings = Settings {
+            mode,
+            ack_deadline: Duration::from_secs(60),
+            max_attempts: None,
+            dead_letter_topic: None,
+            dead_letter_ttl: None,
+        };
         let new =
             NewSubscription { name: name("subscription"), topic: self.topic.name.clone(), settings, created_by: None };
         self.broker.create_subscription(self.topic.project, new).await.unwrap()

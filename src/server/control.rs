@@ -53,6 +53,12 @@ pub fn ask(folder: &Path, request: &Request) -> std::io::Result<Option<Response>
     Ok(Some(serde_json::from_str(&answer)?))
 }
 
+/// Whether a service runs on a store's folder and answers there.
+#[must_use]
+pub fn is_served(folder: &Path) -> bool {
+    BlockingStream::connect(folder.join(SOCKET)).is_ok()
+}
+
 /// Serves the socket until dropped.
 #[derive(Debug)]
 pub(super) struct Control {

@@ -1,6 +1,7 @@
 //! HTTP servers on bound sockets, with their limits, and how they end.
 
 use super::descriptors;
+use crate::api::ams::x509::{self, X509Login};
 use crate::api::ams::{self, Ams};
 use crate::api::connection;
 use crate::api::ops::{self, Ops};
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 /// Connections that the operators' listener takes.
 const OPS_CONNECTIONS: usize = 64;
+/// Connections that the listener for client certificates takes: each is there for one token.
+const X509_CONNECTIONS: usize = 512;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -80,5 +83,30 @@ pub(super) fn serve_ams(
     if let Some((socket, config)) = tls {
         server = server.listen_rustls_0_23(socket, config).map_err(|error| format!("listen.ams_tls: {error}"))?;
     }
+    Ok(Running::start(server.run()))
+}
+
+/// Serves logins by client certificate.
+pub(super) fn serve_x509(
+    socket: TcpListener,
+    config: ServerConfig,
+    login: &Arc<X509Login>,
+    limits: &Limits,
+) -> Result<Running, String> {
+    let login = Arc::clone(login);
+    let server = HttpServer::new(move || App::new().configure(x509::configure(Arc::clone(&login))))
+        .on_connect(x509::on_connect)
+        .workers(1)
+        .max_connections(X509_CONNECTIONS)
+        .client_request_timeout(Duration::from_secs(limits.header_seconds))
+        .client_disconnect_timeout(Duration::from_secs(5))
+        .tls_handshake_timeout(HANDSHAKE)
+        // A client comes once for its token.
+        .keep_alive(KeepAlive::Timeout(Duration::from_secs(limits.keep_alive_seconds.min(5))))
+        .tcp_nodelay(true)
+        .shutdown_timeout(limits.drain_seconds)
+        .disable_signals()
+        .listen_rustls_0_23(socket, config)
+        .map_err(|error| format!("listen.ams_x509: {error}"))?;
     Ok(Running::start(server.run()))
 }

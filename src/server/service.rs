@@ -7,7 +7,9 @@ use super::gauges::Gauges;
 use super::listeners::{self, Running};
 use super::sockets::{Addresses, Sockets};
 use super::tls::Certificate;
+use super::tls::clients::Clients;
 use super::{Mode, bootstrap, welcome};
+use crate::api::ams::x509::X509Login;
 use crate::api::ams::{Ams, AmsOptions, AuthOption};
 use crate::api::ops::{Ops, Phase};
 use crate::auth::Token;
@@ -16,7 +18,9 @@ use crate::config::{Config, Sources};
 use crate::domain::topic::Retention;
 use crate::telemetry::logging::Level;
 use crate::telemetry::metrics::Metrics;
+use actix_web::rt::task::JoinHandle;
 use std::io::Write;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +37,8 @@ struct Front {
     certificate: Option<Arc<Certificate>>,
     ams: Arc<Ams>,
     listener: Running,
+    /// Logins by client certificate.
+    x509: Option<X509>,
     /// Held for its socket.
     control: Option<Control>,
 }
@@ -46,7 +52,9 @@ impl Service {
         let ops = Arc::new(Ops::new(Arc::clone(&metrics)));
         let ops_listener = sockets.ops.map(|socket| listeners::serve_ops(socket, &ops)).transpose()?;
         let options = ams_options(config)?;
-        let certificate = sockets.ams_tls.as_ref().map(|_| Certificate::open(config, &clock)).transpose()?;
+        let tls = sockets.ams_tls.is_some() || sockets.ams_x509.is_some();
+        let certificate = tls.then(|| Certificate::open(config, &clock)).transpose()?;
+        let clients = sockets.ams_x509.is_some().then(|| Clients::open(config, Arc::clone(&metrics))).transpose()?;
 
         let foundation = Foundation::open(config, &clock, &metrics).await?;
         ops.attach(Arc::new(Gauges::new(Arc::clone(&metrics), &foundation)));
@@ -59,7 +67,10 @@ impl Service {
             let ams = Arc::new(Ams::new(broker.clone(), auth.clone(), metrics, options));
             let tls = sockets.ams_tls.zip(certificate.as_ref().map(Certificate::server_config));
             let listener = listeners::serve_ams(sockets.ams, tls, &ams, &config.limits)?;
-            let front = Front { certificate, ams, listener, control: serve_control(engine) };
+            let x509 = sockets.ams_x509.zip(certificate.as_ref()).zip(clients);
+            let x509 =
+                x509.map(|((socket, own), clients)| X509::start(socket, own, clients, &ams, config)).transpose()?;
+            let front = Front { certificate, ams, listener, x509, control: serve_control(engine) };
             ops.set_phase(Phase::Ready);
             tracing::info!(store = %config.store.url, "{}", addresses.line());
             front.greet(config, addresses, mode, &foundation, admin.as_ref()).await?;
@@ -80,12 +91,13 @@ impl Service {
         let taken = Config::load(sources).map_err(|error| error.to_string()).and_then(|config| {
             let options = ams_options(&config)?;
             self.front.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())?;
+            self.front.x509.as_ref().map_or(Ok(()), |x509| x509.clients.reload(true))?;
             level.set(&config.log.level)?;
             self.front.ams.set_options(options);
             Ok(())
         });
         match taken {
-            Ok(()) => tracing::info!("certificate, limits and log level are read anew"),
+            Ok(()) => tracing::info!("certificates, limits and log level are read anew"),
             Err(error) => tracing::error!(%error, "the configuration stays as it was"),
         }
     }
@@ -97,13 +109,59 @@ impl Service {
         drop(self.front.control);
         let Foundation { broker, .. } = &self.foundation;
         // Together: the broker ends what would only wait for messages.
-        futures_util::future::join(self.front.listener.stop(), broker.stop()).await;
+        let x509 = async {
+            if let Some(x509) = self.front.x509 {
+                x509.stop().await;
+            }
+        };
+        futures_util::future::join3(self.front.listener.stop(), x509, broker.stop()).await;
         self.foundation.close().await?;
         if let Some(listener) = self.ops_listener {
             listener.stop().await;
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Logins by client certificate, at work.
+struct X509 {
+    clients: Arc<Clients>,
+    listener: Running,
+    /// Looks for changed files.
+    watch: JoinHandle<()>,
+}
+
+impl X509 {
+    fn start(
+        socket: TcpListener,
+        own: &Arc<Certificate>,
+        clients: Arc<Clients>,
+        ams: &Arc<Ams>,
+        config: &Config,
+    ) -> Result<Self, String> {
+        let judge = Arc::clone(&clients);
+        let believed = Box::new(move |chain: &[_], now| judge.believes(chain, now));
+        let login = Arc::new(X509Login::new(Arc::clone(ams), config.ams_x509.host_names(), believed));
+        let tls = own.server_config_for(Arc::clone(&clients));
+        let listener = listeners::serve_x509(socket, tls, &login, &config.limits)?;
+        let (watched, pause) = (Arc::clone(&clients), Duration::from_secs(config.ams_x509.reload_seconds));
+        let watch = actix_web::rt::spawn(async move {
+            loop {
+                actix_web::rt::time::sleep(pause).await;
+                let clients = Arc::clone(&watched);
+                let looked = actix_web::web::block(move || clients.reload(false)).await;
+                if let Ok(Err(error)) = looked {
+                    tracing::error!(%error, "authorities and revocation lists stay as they were");
+                }
+            }
+        });
+        Ok(Self { clients, listener, watch })
+    }
+
+    async fn stop(self) {
+        self.watch.abort();
+        self.listener.stop().await;
     }
 }
 

@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 pub(super) struct Sockets {
     pub(super) ams: Option<TcpListener>,
     pub(super) ams_tls: Option<TcpListener>,
+    pub(super) ams_x509: Option<TcpListener>,
     pub(super) ops: Option<TcpListener>,
 }
 
@@ -18,6 +19,7 @@ pub(super) struct Sockets {
 pub(super) struct Addresses {
     pub(super) ams: Option<SocketAddr>,
     pub(super) ams_tls: Option<SocketAddr>,
+    pub(super) ams_x509: Option<SocketAddr>,
     pub(super) ops: Option<SocketAddr>,
 }
 
@@ -28,10 +30,11 @@ impl Sockets {
         let sockets = Self {
             ams: bind("listen.ams", &config.listen.ams)?,
             ams_tls: bind("listen.ams_tls", &config.listen.ams_tls)?,
+            ams_x509: bind("listen.ams_x509", &config.listen.ams_x509)?,
             ops: bind("listen.ops", &config.listen.ops)?,
         };
         let millis = u32::try_from(config.limits.keep_alive_seconds.saturating_mul(1_000)).unwrap_or(u32::MAX);
-        for socket in [&sockets.ams, &sockets.ams_tls, &sockets.ops].into_iter().flatten() {
+        for socket in [&sockets.ams, &sockets.ams_tls, &sockets.ams_x509, &sockets.ops].into_iter().flatten() {
             // Accepted connections inherit it.
             set_tcp_user_timeout(socket, millis).map_err(|error| format!("cannot set a socket's timeout: {error}"))?;
         }
@@ -41,16 +44,21 @@ impl Sockets {
     /// Where they are; a port of 0 has become a real one.
     pub(super) fn addresses(&self) -> Addresses {
         let of = |socket: &Option<TcpListener>| socket.as_ref().and_then(|socket| socket.local_addr().ok());
-        Addresses { ams: of(&self.ams), ams_tls: of(&self.ams_tls), ops: of(&self.ops) }
+        let (ams, ams_tls) = (of(&self.ams), of(&self.ams_tls));
+        Addresses { ams, ams_tls, ams_x509: of(&self.ams_x509), ops: of(&self.ops) }
     }
 }
 
 impl Addresses {
     /// The URLs of the listeners by name.
     pub(super) fn urls(&self) -> impl Iterator<Item = (&'static str, String)> {
-        [("ams", "http", self.ams), ("ams_tls", "https", self.ams_tls), ("ops", "http", self.ops)]
-            .into_iter()
-            .filter_map(|(name, scheme, address)| Some((name, format!("{scheme}://{}", address?))))
+        let listeners = [
+            ("ams", "http", self.ams),
+            ("ams_tls", "https", self.ams_tls),
+            ("ams_x509", "https", self.ams_x509),
+            ("ops", "http", self.ops),
+        ];
+        listeners.into_iter().filter_map(|(name, scheme, address)| Some((name, format!("{scheme}://{}", address?))))
     }
 
     /// The line that tells programs that the service is ready, and where.
@@ -95,7 +103,7 @@ mod tests {
     #[test]
     fn the_ready_line_leaves_out_what_is_off() {
         let at = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
-        let addresses = Addresses { ams: at(1), ams_tls: None, ops: at(3) };
+        let addresses = Addresses { ams: at(1), ams_tls: None, ams_x509: None, ops: at(3) };
         assert_eq!(addresses.line(), "listening ams=http://127.0.0.1:1 ops=http://127.0.0.1:3");
     }
 }

@@ -3,16 +3,20 @@
 //! A certificate made here is signed by an authority made with it, whose key is thrown away at once: clients trust the file, and
 //! nobody can ever sign another certificate with it.
 
+pub(super) mod clients;
+
 use super::private;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::telemetry::metrics::Metrics;
 use arc_swap::ArcSwap;
+use clients::Clients;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -64,6 +68,16 @@ impl Certificate {
         self.files.as_ref().map(|(chain, _)| chain.as_path())
     }
 
+    /// As [`Certificate::server_config`], and clients are asked for a certificate. Nobody resumes a session: a certificate would
+    /// not be looked at again.
+    pub(super) fn server_config_for(self: &Arc<Self>, clients: Arc<Clients>) -> ServerConfig {
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(self) as _;
+        let mut config = ServerConfig::builder().with_client_cert_verifier(clients).with_cert_resolver(resolver);
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        config
+    }
+
     /// TLS 1.2 and 1.3 with this certificate, no client certificates.
     pub(super) fn server_config(self: &Arc<Self>) -> ServerConfig {
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(self) as _;
@@ -77,12 +91,17 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// Checks that configured files hold a certificate and its key.
+/// Checks that configured files hold a certificate and its key, and what client certificates are judged by.
 pub(crate) fn check(config: &Config) -> Result<(), String> {
-    if config.tls.cert_file.is_empty() {
-        return Ok(());
+    if !config.tls.cert_file.is_empty() {
+        let files = (PathBuf::from(&config.tls.cert_file), PathBuf::from(&config.tls.key_file));
+        load(&files).map_err(|error| format!("tls.cert_file: {error}"))?;
     }
-    load(&(PathBuf::from(&config.tls.cert_file), PathBuf::from(&config.tls.key_file))).map(drop)
+    if config.listen.ams_x509 != "off" {
+        let metrics = Metrics::new().map_err(|error| error.to_string())?;
+        Clients::open(config, Arc::new(metrics))?;
+    }
+    Ok(())
 }
 
 fn load((chain, key): &(PathBuf, PathBuf)) -> Result<CertifiedKey, String> {

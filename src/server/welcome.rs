@@ -138,7 +138,7 @@ mod tests {
 
     fn facts_of(config: &Config, admin: Option<&Token>) -> String {
         let at = |port| Some(std::net::SocketAddr::from(([127, 0, 0, 1], port)));
-        let addresses = Addresses { ams: at(8080), ams_tls: at(8443), ops: at(8081) };
+        let addresses = Addresses { ams: at(8080), ams_tls: at(8443), ams_x509: None, ops: at(8081) };
         text(&Facts { config, addresses, trust: Some(Path::new("/x/cert.pem")), admin, at: Offset(7) })
     }
 

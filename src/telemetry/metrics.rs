@@ -59,6 +59,8 @@ pub struct Metrics {
     pub store_health: IntGaugeVec,
     /// Of a store in a cluster.
     pub cql: Cql,
+    /// Client certificates.
+    pub certificates: CertificateMetrics,
     /// Seconds since the process started.
     pub uptime_seconds: Gauge,
     /// Memory that the process has in use.
@@ -92,6 +94,17 @@ impl Cql {
     }
 }
 
+/// The metrics of client certificates.
+#[derive(Debug)]
+pub struct CertificateMetrics {
+    /// Refused ones, by reason.
+    pub refused: IntCounterVec,
+    /// Files of authorities and revocation lists that could not be taken over.
+    pub reload_failures: IntCounter,
+    /// When the first revocation list is past its next update, in Unix seconds; 0 without lists.
+    pub lists_until: IntGauge,
+}
+
 /// Bucket bounds in seconds for what takes microseconds to seconds.
 const SECONDS: [f64; 16] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -116,8 +129,7 @@ impl Metrics {
             )?,
             overloads: make.counters("angelia_overloads_total", "Requests refused at a bound", &["bound"])?,
             published_messages: make.counter("angelia_published_messages_total", "Messages published durably")?,
-            published_bytes: make
-                .counter("angelia_published_bytes_total", "Payload and attribute bytes published durably")?,
+            published_bytes: make.counter("angelia_published_bytes_total", "Bytes published durably")?,
             delivered_messages: make.counter("angelia_delivered_messages_total", "Messages given to consumers")?,
             redelivered_messages: make.counter("angelia_redelivered_messages_total", "Messages given again")?,
             acknowledged_messages: make
@@ -164,6 +176,7 @@ impl Metrics {
             store_segments: make.gauges("angelia_store_segments", "Segment files", &["state"])?,
             store_health: make.gauges("angelia_store_health", "1 for the store's present condition", &["condition"])?,
             cql: Cql::new(&make)?,
+            certificates: CertificateMetrics::new(&make)?,
             uptime_seconds: make
                 .register(Gauge::new("angelia_uptime_seconds", "Seconds since the process started")?)?,
             process_resident_bytes: make.gauge("angelia_process_resident_bytes", "Memory in use")?,
@@ -180,6 +193,19 @@ impl Metrics {
     /// When a metric cannot be written as text.
     pub fn render(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+impl CertificateMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        let (refused, failures) =
+            ("angelia_client_certificates_refused_total", "angelia_client_certificate_reload_failures_total");
+        let until = "angelia_revocation_lists_until_seconds";
+        Ok(Self {
+            refused: make.counters(refused, "Client certificates refused", &["reason"])?,
+            reload_failures: make.counter(failures, "Files of authorities and revocation lists not taken over")?,
+            lists_until: make.gauge(until, "Unix time at which the first revocation list is past its next update")?,
+        })
     }
 }
 

@@ -26,7 +26,8 @@ def main():
         if name.lower().endswith("_proxy"):
             del os.environ[name]
     runner.die_with_parent()
-    sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hostile"))
+    for folder in ("hostile", "republisher"):
+        sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", folder))
     suite = importlib.import_module(options.suite)
     if options.rounds is None:
         options.rounds = getattr(suite, "ROUNDS", 1)

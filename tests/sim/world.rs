@@ -214,6 +214,7 @@ pub(crate) fn new_subscription(called: &str, topic: &str) -> NewSubscription {
         ack_deadline: Duration::from_secs(3),
         max_attempts: matches!(called, "letters" | "tries").then_some(3),
         dead_letter_topic: (called == "letters").then(|| name("dead")),
+        dead_letter_ttl: None,
     };
     NewSubscription { name: name(called), topic: name(topic), settings, created_by: None }
 }

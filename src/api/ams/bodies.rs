@@ -87,6 +87,33 @@ impl<'a> UserBody<'a> {
     }
 }
 
+/// Binding create and update.
+#[derive(Debug, Default)]
+pub(crate) struct BindingBody<'a> {
+    pub(crate) name: Text<'a>,
+    pub(crate) auth_identifier: Text<'a>,
+    pub(crate) auth_type: Text<'a>,
+    pub(crate) issuer: Text<'a>,
+    pub(crate) unique_key: Text<'a>,
+    pub(crate) user: Text<'a>,
+}
+
+impl<'a> BindingBody<'a> {
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self> {
+        let mut read = Self::default();
+        document(body, |name, reader| match name {
+            _ if is(name, "name") => set(&mut read.name, reader),
+            _ if is(name, "auth_identifier") => set(&mut read.auth_identifier, reader),
+            _ if is(name, "auth_type") => set(&mut read.auth_type, reader),
+            _ if is(name, "issuer") => set(&mut read.issuer, reader),
+            _ if is(name, "unique_key") => set(&mut read.unique_key, reader),
+            _ if is(name, "user") => set(&mut read.user, reader),
+            _ => reader.skip(),
+        })?;
+        Ok(read)
+    }
+}
+
 fn memberships<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<MembershipBody<'a>>>> {
     if reader.null()? {
         return Ok(None);

@@ -1,6 +1,6 @@
 //! Counts and times requests by route, with handles made at a route's first use: no lookup by name for each request.
 
-use super::paths::ROUTES;
+use super::paths;
 use crate::telemetry::metrics::Metrics;
 use prometheus::{Histogram, IntCounter};
 use std::sync::{Arc, OnceLock};
@@ -20,25 +20,37 @@ struct Handles {
 pub(crate) struct RouteMetrics {
     metrics: Arc<Metrics>,
     routes: Vec<Handles>,
+    logins: Handles,
 }
 
 impl RouteMetrics {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, routes: ROUTES.iter().map(|_| Handles::default()).chain([Handles::default()]).collect() }
+        let routes = paths::all().map(|_| Handles::default()).chain([Handles::default()]).collect();
+        Self { metrics, routes, logins: Handles::default() }
     }
 
     /// Counts an answer of the route at this place of the table; none for a request that took no route.
     pub(crate) fn observe(&self, place: Option<usize>, status: u16, took: Duration) {
-        let name = place.and_then(|place| ROUTES.get(place)).map_or("none", |route| route.name);
-        let Some(handles) = self.routes.get(place.unwrap_or(ROUTES.len())) else { return };
+        let name = place.and_then(|place| paths::all().nth(place)).map_or("none", |route| route.name);
+        // The last one is of no route.
+        let Some(handles) = self.routes.get(place.unwrap_or(self.routes.len() - 1)) else { return };
+        self.count(handles, "ams", name, status, took);
+    }
+
+    /// Counts an answer of the listener for client certificates.
+    pub(crate) fn observe_login(&self, status: u16, took: Duration) {
+        self.count(&self.logins, "ams_x509", "authx509", status, took);
+    }
+
+    fn count(&self, handles: &Handles, dialect: &str, name: &str, status: u16, took: Duration) {
         let known = |code: &u16| *code == status;
         let slot =
             STATUSES.iter().position(known).or_else(|| STATUSES.iter().position(|code| code / 100 == status / 100));
-        let seconds = handles.seconds.get_or_init(|| self.metrics.request_seconds.with_label_values(&["ams", name]));
+        let seconds = handles.seconds.get_or_init(|| self.metrics.request_seconds.with_label_values(&[dialect, name]));
         seconds.observe(took.as_secs_f64());
         if let Some((counter, code)) = slot.and_then(|slot| Some((handles.answers.get(slot)?, STATUSES.get(slot)?))) {
             counter
-                .get_or_init(|| self.metrics.requests.with_label_values(&["ams", name, code.to_string().as_str()]))
+                .get_or_init(|| self.metrics.requests.with_label_values(&[dialect, name, code.to_string().as_str()]))
                 .inc();
         }
     }

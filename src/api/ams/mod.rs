@@ -6,6 +6,7 @@
 //! The original's defects that are kept, mended or decided are numbered in the contract's §13; code that follows one says so.
 
 mod acl;
+mod bindings;
 mod bodies;
 mod cors;
 mod error;
@@ -32,6 +33,7 @@ mod subscriptions;
 mod times;
 mod topics;
 mod users;
+pub mod x509;
 
 #[cfg(test)]
 mod tests;
@@ -185,10 +187,10 @@ impl Ams {
     }
 }
 
-/// The role table that deployments of the original seed, `registrations:delete` added (quirk 55).
+/// The role table that deployments of the original seed, `registrations:delete` (quirk 55) and our extensions added.
 #[must_use]
 pub fn default_roles() -> RoleTable {
-    RoleTable::new(paths::ROUTES.iter().map(|route| (route.name, route.roles)))
+    RoleTable::new(paths::all().map(|route| (route.name, route.roles)))
 }
 
 /// Serves every path of an application: give it to `App::configure`, in each worker anew.

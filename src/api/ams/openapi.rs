@@ -2,14 +2,14 @@
 //!
 //! `schemas/openapi/ams-v1.json` is this document; a test fails when the two differ. Compiled for tests alone: nothing serves it.
 
-use super::paths::{Operation as Op, ROUTES, Route};
+use super::paths::{self, Operation as Op, Route};
 use crate::domain::limits::NAME_BYTES_MAX;
 use serde_json::{Map, Value, json};
 
 /// The whole document.
 fn document() -> Value {
     let mut paths = Map::new();
-    for route in ROUTES.iter().filter(|route| route.operation != Op::Later) {
+    for route in paths::all().filter(|route| route.operation != Op::Later) {
         let path = format!("/v1/{}", route.pattern.join("/"));
         let entry = paths.entry(path).or_insert_with(|| json!({ "parameters": variables(route) }));
         entry[route.method.as_str().to_lowercase()] = operation(route);
@@ -89,6 +89,7 @@ fn queries(operation: Op) -> Vec<&'static str> {
         Op::MembersList => vec!["pageSize", "pageToken", "details"],
         Op::UsersList => vec!["pageSize", "pageToken", "nextPageToken", "details", "project"],
         Op::Status => vec!["details"],
+        Op::BindingsList => vec!["authID"],
         Op::SubscriptionsTimeToOffset => vec!["time"],
         _ => Vec::new(),
     }
@@ -121,6 +122,7 @@ fn body(operation: Op) -> Option<(Value, bool)> {
         Op::UsersCreate | Op::UsersUpdate | Op::MembersCreate | Op::MembersUpdate => user(),
         Op::MembersAdd => object(json!({ "roles": strings() })),
         Op::MembersRemove => return Some((json!({}), false)),
+        Op::BindingsCreate | Op::BindingsUpdate => binding(),
         Op::TopicsCreate => return Some((object(json!({ "schema": text })), false)),
         Op::TopicsPublish => publish(),
         Op::TopicsModifyAcl | Op::SubscriptionsModifyAcl => object(json!({ "authorized_users": strings() })),
@@ -152,6 +154,19 @@ fn user() -> Value {
         "email": text,
         "service_roles": strings(),
         "projects": { "type": "array", "items": membership },
+    }))
+}
+
+fn binding() -> Value {
+    let text = json!({ "type": "string" });
+    let subject = json!({ "type": "string", "examples": ["CN=robot,O=Site,C=GR", "/C=GR/O=Site/CN=robot"] });
+    object(json!({
+        "auth_identifier": subject,
+        "issuer": subject,
+        "unique_key": { "type": "string", "description": "The user's uuid." },
+        "user": { "type": "string", "description": "The user's name, in place of the uuid." },
+        "auth_type": { "type": "string", "enum": ["", "x509"] },
+        "name": text,
     }))
 }
 
@@ -220,6 +235,7 @@ fn success(operation: Op) -> Value {
         operation,
         Op::ProjectsDelete
             | Op::UsersDelete
+            | Op::BindingsDelete
             | Op::TopicsDelete
             | Op::SubscriptionsDelete
             | Op::TopicsModifyAcl
@@ -249,5 +265,5 @@ fn every_operation_that_is_served_is_described_once() {
     let document = document();
     let paths = document["paths"].as_object().unwrap();
     let described: usize = paths.values().map(|path| path.as_object().unwrap().len() - 1).sum();
-    assert_eq!(described, ROUTES.iter().filter(|route| route.operation != Op::Later).count());
+    assert_eq!(described, paths::all().filter(|route| route.operation != Op::Later).count());
 }

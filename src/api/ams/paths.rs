@@ -52,6 +52,11 @@ pub(crate) enum Operation {
     TopicsDelete,
     TopicsPublish,
     TopicsModifyAcl,
+    BindingsList,
+    BindingsShow,
+    BindingsCreate,
+    BindingsUpdate,
+    BindingsDelete,
     /// In the contract, not served yet: answers as a path that does not exist.
     Later,
 }
@@ -95,7 +100,7 @@ const PUT: Method = Method::PUT;
 const POST: Method = Method::POST;
 const DELETE: Method = Method::DELETE;
 
-/// All routes in matching order.
+/// The contract's routes in matching order.
 #[rustfmt::skip]
 pub(crate) static ROUTES: [Route; 64] = {
     use Operation as Op;
@@ -167,6 +172,24 @@ pub(crate) static ROUTES: [Route; 64] = {
     ]
 };
 
+/// Routes beyond the contract, matched after its own: bindings of client certificates, which were ARGO AuthN's.
+#[rustfmt::skip]
+pub(crate) static EXTENSIONS: [Route; 5] = {
+    use Operation as Op;
+    [
+        row("bindings:list", Op::BindingsList, GET, &["bindings"], &[SA]),
+        row("bindings:show", Op::BindingsShow, GET, &["bindings", "{binding}"], &[SA]),
+        row("bindings:create", Op::BindingsCreate, POST, &["bindings", "{binding}"], &[SA]),
+        row("bindings:update", Op::BindingsUpdate, PUT, &["bindings", "{binding}"], &[SA]),
+        row("bindings:delete", Op::BindingsDelete, DELETE, &["bindings", "{binding}"], &[SA]),
+    ]
+};
+
+/// Everything that is served, in matching order.
+pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(&EXTENSIONS)
+}
+
 /// Most segments of a pattern.
 const SEGMENTS_MAX: usize = 5;
 
@@ -181,7 +204,7 @@ pub(crate) struct Variables<'a>([(&'static str, &'a [u8]); 2]);
 /// What a path and method mean.
 #[derive(Debug)]
 pub(crate) enum Match<'a> {
-    /// A row of the table: its place there, and its variables.
+    /// A row of the table: its place in [`all`], and its variables.
     Route(usize, &'static Route, Variables<'a>),
     /// Ask again at this path.
     Moved(String),
@@ -212,7 +235,7 @@ impl<'a> RequestPath<'a> {
             count += 1;
         }
         let segments = segments.get(..count).unwrap_or_default();
-        for (place, route) in ROUTES.iter().enumerate() {
+        for (place, route) in all().enumerate() {
             if route.method == *method
                 && route.pattern.len() == count
                 && let Some(variables) = route.variables(segments)
@@ -295,7 +318,7 @@ mod tests {
     fn found(method: Method, path: &str) -> String {
         match RequestPath::new(path).find(&method) {
             Match::Route(place, route, variables) => {
-                assert_eq!(ROUTES[place].name, route.name);
+                assert_eq!(all().nth(place).unwrap().name, route.name);
                 let variables = variables
                     .iter()
                     .map(|(name, value)| format!(" {name}={}", value.escape_ascii()))
@@ -375,7 +398,7 @@ mod tests {
 
     #[test]
     fn every_route_is_found_by_its_own_pattern() {
-        for route in &ROUTES {
+        for route in all() {
             let path =
                 route.pattern.iter().map(|part| format!("/{}", part.replace(['{', '}'], ""))).collect::<String>();
             assert!(found(route.method.clone(), &format!("/v1{path}")).starts_with(route.name), "{}", route.name);
@@ -384,7 +407,7 @@ mod tests {
 
     #[test]
     fn variables_stand_in_alphabetical_order() {
-        for route in &ROUTES {
+        for route in all() {
             let segments: Vec<&[u8]> = route.pattern.iter().map(|part| part.as_bytes()).collect();
             let names: Vec<_> = route.variables(&segments).unwrap_or_default().iter().map(|(name, _)| name).collect();
             assert!(names.is_sorted(), "{names:?}");

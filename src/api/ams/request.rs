@@ -5,7 +5,7 @@ use super::paths::{Match, Operation, RequestPath, Route, Variables};
 use super::principal::{self, Principal};
 use super::query::Query;
 use super::room::{Large, SMALL, Share};
-use super::{Ams, cors, members, offsets, projects, publish, pull, status, subscriptions, topics, users};
+use super::{Ams, bindings, cors, members, offsets, projects, publish, pull, status, subscriptions, topics, users};
 use crate::api::hang_up;
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
@@ -195,6 +195,11 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::UsersUpdate => users::update(call).await,
         Op::UsersRefreshToken => users::refresh_token(call).await,
         Op::UsersDelete => users::delete(call).await,
+        Op::BindingsList => bindings::list(call).await,
+        Op::BindingsShow => bindings::show(call).await,
+        Op::BindingsCreate => bindings::create(call).await,
+        Op::BindingsUpdate => bindings::update(call).await,
+        Op::BindingsDelete => bindings::delete(call).await,
         // These never come here.
         Op::Status | Op::Version | Op::UsersProfile | Op::Later => Err(Failure::not_found("Operation").into()),
     }

@@ -92,7 +92,7 @@ pub(crate) async fn create(call: &Call<'_>) -> Answer {
     let new = NewSubscription {
         name: call.name("subscription")?,
         topic,
-        settings: Settings { mode, ack_deadline, max_attempts: None, dead_letter_topic: None },
+        settings: Settings { mode, ack_deadline, max_attempts: None, dead_letter_topic: None, dead_letter_ttl: None },
         created_by: call.principal.user_id(),
     };
     let subscription = call.ams.broker.create_subscription(project.id, new).await?;

@@ -59,7 +59,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::Changed`] when too many want it at once.
-    pub(crate) async fn claim<T: Entity>(&self, scope: ProjectId, name: &Name, id: u128) -> Result<Incarnation> {
+    pub(crate) async fn claim_name<T: Entity>(&self, scope: ProjectId, name: &Name, id: u128) -> Result<Incarnation> {
         let key = T::hint(scope, name);
         for _ in 0..TRIES {
             let stored = self.documents().fetch(&key).await?;

@@ -41,7 +41,7 @@ impl Broker {
         }
         let made = async {
             prepare.await?;
-            let incarnation = self.claim::<T>(scope, &name, id).await?;
+            let incarnation = self.claim_name::<T>(scope, &name, id).await?;
             let truth = self.documents().update(&key, |truth| match truth.standing {
                 Standing::Deleting => Err(Error::Changed),
                 // Its own earlier work.
@@ -122,7 +122,7 @@ impl Broker {
         claiming.await?.ok_or(Error::NotFound(T::RESOURCE))?;
         let mut former = name.clone();
         let renamed = async {
-            self.claim::<T>(scope, name, id).await?;
+            self.claim_name::<T>(scope, name, id).await?;
             let renamed = self.documents().update(&key, |truth| {
                 let thing = changed(truth, &change)?;
                 if truth.claim.as_ref() == Some(&claim) {

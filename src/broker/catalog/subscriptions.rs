@@ -3,6 +3,7 @@
 use super::entity::Entity;
 use super::page::{Page, PageRequest};
 use super::{Broker, check_acl};
+use crate::domain;
 use crate::domain::subscription::{Settings, Subscription};
 use crate::domain::{Error, LogRef, Name, ProjectId, Resource, Result, SubscriptionId, UserId};
 use crate::storage::{LogId, Offset};
@@ -63,6 +64,16 @@ impl Broker {
     /// Makes a subscription that begins at its topic's present end; [`Error::NotFound`] project or topic,
     /// [`Error::AlreadyExists`].
     pub async fn create_subscription(&self, project: ProjectId, new: NewSubscription) -> Result<Arc<Subscription>> {
+        self.create_subscription_at(project, new, |_, next| next).await
+    }
+
+    /// As [`Broker::create_subscription`], but it begins where `begin` says, given the topic's first and next offset.
+    pub(crate) async fn create_subscription_at(
+        &self,
+        project: ProjectId,
+        new: NewSubscription,
+        begin: impl FnOnce(domain::Offset, domain::Offset) -> domain::Offset + Send,
+    ) -> Result<Arc<Subscription>> {
         self.project_by_id(project).await?;
         let now = self.now();
         let NewSubscription { name, topic, settings, created_by } = new;
@@ -82,7 +93,7 @@ impl Broker {
             self.require_project(project).await?;
             let topic = self.topic_now(project, &topic).await?;
             self.create_log(LogId(log.0), Offset(0)).await?;
-            self.attach(log, &topic, &settings).await
+            self.attach(log, &topic, &settings, begin).await
         })
         .await
     }

@@ -2,9 +2,11 @@
 
 use super::page::{Page, PageRequest};
 use super::{Broker, check_acl};
+use crate::domain::limits::METADATA_BYTES_MAX;
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::{Error, Incarnation, LogRef, Name, ProjectId, Resource, Result, SchemaId, TopicId, UserId};
 use crate::storage::{LogId, Offset};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// What a new topic is made of.
@@ -55,6 +57,17 @@ impl Broker {
 
     /// Makes a topic with an empty log; [`Error::AlreadyExists`], [`Error::NotFound`] project.
     pub async fn create_topic(&self, project: ProjectId, new: NewTopic) -> Result<Arc<Topic>> {
+        self.create_topic_with(project, new, Bytes::new()).await
+    }
+
+    /// As [`Broker::create_topic`], with metadata.
+    pub(crate) async fn create_topic_with(
+        &self,
+        project: ProjectId,
+        new: NewTopic,
+        metadata: Bytes,
+    ) -> Result<Arc<Topic>> {
+        check_metadata(&metadata)?;
         self.project_by_id(project).await?;
         let now = self.now();
         let NewTopic { name, retention, schema, created_by } = new;
@@ -67,6 +80,7 @@ impl Broker {
             incarnation: Incarnation::default(),
             retention,
             schema,
+            metadata,
             acl: Vec::new(),
             created_at: now,
             created_by,
@@ -91,9 +105,44 @@ impl Broker {
         .await
     }
 
+    /// The project's topics that `visible` accepts, by name from the first one after `after` on, at most `size`. O(topics of the
+    /// project up to the last one taken).
+    pub async fn topics_by_name(
+        &self,
+        project: ProjectId,
+        after: Option<&str>,
+        size: usize,
+        visible: &(dyn Fn(&Topic) -> bool + Send + Sync),
+    ) -> Result<Vec<Arc<Topic>>> {
+        let mut named = self.all::<Topic>(project).await?;
+        named.retain(|topic| after.is_none_or(|after| after < topic.name.as_str()) && visible(topic));
+        named.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        named.truncate(size);
+        Ok(named)
+    }
+
+    /// Changes what a dialect keeps with a topic: `change` makes new metadata from the present; [`Error::NotFound`], what
+    /// `change` answers.
+    pub async fn update_metadata(
+        &self,
+        topic: &Topic,
+        change: impl Fn(&Bytes) -> Result<Bytes> + Send + Sync,
+    ) -> Result<Arc<Topic>> {
+        self.alter(topic.project, topic.id.0, None, |topic: &mut Topic| {
+            topic.metadata = change(&topic.metadata)?;
+            check_metadata(&topic.metadata)
+        })
+        .await
+    }
+
     /// Removes a topic and its log; its subscriptions stay; [`Error::NotFound`].
     pub async fn delete_topic(&self, project: ProjectId, name: &Name) -> Result<()> {
         let topic = self.topic_now(project, name).await?;
         self.remove::<Topic>(&super::entity::Entity::key(&*topic)).await
     }
+}
+
+fn check_metadata(metadata: &Bytes) -> Result<()> {
+    let limit = METADATA_BYTES_MAX;
+    if metadata.len() > limit { Err(Error::TooLarge { what: "metadata", limit: limit as u64 }) } else { Ok(()) }
 }

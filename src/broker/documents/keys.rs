@@ -1,13 +1,13 @@
 //! The keys that documents stand under, and what stands there.
 //!
 //! Under an identity: `project/{id}`, `topic/{project}/{id}`, `subscription/{project}/{id}`, `user/{id}`. Under a name:
-//! `project-name/{name}`, `topic-name/{project}/{name}` and so on. Under a token's keyed hash: `user-token/{hash}`. One each:
-//! `roles/table`, `key/check`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
+//! `project-name/{name}`, `topic-name/{project}/{name}` and so on. Under a token's keyed hash: `user-token/{hash}`. Under a
+//! binding's name and its subject's hash: `binding/{name}`, `binding-subject/{hash}`. One each: `roles/table`, `key/check`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
 
 use super::Documents;
 use super::cache::Cache;
 use crate::broker::codec::document::{
-    Account, DayEnd, Hint, KeyCheck, Record, StoredRoles, TokenHash, TokenHint, Truth,
+    Account, BoundSubject, DayEnd, Hint, KeyCheck, Record, StoredRoles, SubjectHint, TokenHash, TokenHint, Truth,
 };
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
@@ -58,6 +58,14 @@ pub(crate) struct DayKey {
     pub(crate) day: Day,
 }
 
+/// A binding of a certificate's subject, by its name.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct BindingKey(pub(crate) Name);
+
+/// The hash of a certificate's subject.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct SubjectKey(pub(crate) [u8; 32]);
+
 /// The role table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct RolesKey;
@@ -90,7 +98,9 @@ keyed!(SubscriptionKey, Truth<Subscription>, subscriptions, |key| {
 });
 keyed!(UserId, Truth<Account>, accounts, |id| format!("user/{:032x}", id.0));
 keyed!(HintKey, Hint, hints, |hint| format!("{}{}", HintKey::prefix(hint.of, hint.scope), hint.name));
-keyed!(TokenHash, TokenHint, tokens, |hash| token_key(hash));
+keyed!(TokenHash, TokenHint, tokens, |hash| hash_key(TOKEN_PREFIX, &hash.0));
+keyed!(BindingKey, BoundSubject, bindings, |key| format!("{BINDING_PREFIX}{}", key.0));
+keyed!(SubjectKey, SubjectHint, subjects, |key| hash_key("binding-subject/", &key.0));
 keyed!(RolesKey, StoredRoles, roles, |_key| "roles/table");
 keyed!(KeyCheckKey, KeyCheck, key_checks, |_key| "key/check");
 // Padded, so that days come in order.
@@ -151,8 +161,24 @@ impl HintKey {
 /// What the keys of token hashes begin with.
 pub(crate) const TOKEN_PREFIX: &str = "user-token/";
 
-fn token_key(hash: &TokenHash) -> String {
-    hash.0.iter().fold(TOKEN_PREFIX.to_owned(), |mut text, byte| {
+/// What the keys of bindings begin with.
+const BINDING_PREFIX: &str = "binding/";
+
+impl BindingKey {
+    /// What the keys of all bindings begin with.
+    pub(crate) fn prefix() -> Key {
+        Key::new(BINDING_PREFIX)
+    }
+
+    /// The binding that a store's key speaks of.
+    pub(crate) fn parse(key: &Key) -> Option<Self> {
+        let name = std::str::from_utf8(&key.0).ok()?.strip_prefix(BINDING_PREFIX)?;
+        Some(Self(Name::new(name).ok()?))
+    }
+}
+
+fn hash_key(prefix: &str, hash: &[u8; 32]) -> String {
+    hash.iter().fold(prefix.to_owned(), |mut text, byte| {
         // Writing to a text cannot fail.
         let _ = write!(text, "{byte:02x}");
         text

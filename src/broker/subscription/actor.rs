@@ -74,6 +74,13 @@ pub(in crate::broker) struct Seen<'a> {
     pub(super) topic: Option<&'a Standing>,
 }
 
+impl Seen<'_> {
+    /// The topic as it stands; none while it is gone.
+    pub(in crate::broker) fn standing(&self) -> Option<&Standing> {
+        self.topic
+    }
+}
+
 /// The answer to a command.
 #[derive(Debug)]
 pub(in crate::broker) struct Answer {

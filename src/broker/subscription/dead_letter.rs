@@ -8,7 +8,7 @@ use crate::broker::Broker;
 use crate::broker::codec::message::NewMessage;
 use crate::broker::resolve::Standing;
 use crate::domain::subscription::{Command, DeadLetter, Grant, Nonce, Reply};
-use crate::domain::{Error, Fence, LogRef, Offset, Resource, Result};
+use crate::domain::{Error, Fence, LogRef, Offset, Resource, Result, Timestamp};
 use crate::storage::{self, LogId, Position, Read, ReadLimit};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +17,8 @@ use std::time::Duration;
 /// The pause after a failure; each one doubles it, up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A copy lives at least this long.
+const COPY_TTL_MIN: Duration = Duration::from_secs(60);
 const READ: ReadLimit = ReadLimit { bytes: 1 << 20, batches: 1_024 };
 
 impl SubscriptionActor {
@@ -143,6 +145,16 @@ impl Undertaker {
             return Ok(());
         };
         let message = delivery.published.message;
+        let ttl = match self.actor.about().settings.dead_letter_ttl {
+            None if message.header.expires_at < Timestamp::NEVER => {
+                let offset = letter.offset;
+                let extended = self.actor.look(&self.broker, move |seen| seen.state.lifetime(offset)).await?;
+                let end = message.header.expires_at.max(extended.unwrap_or_default());
+                // It was to be kept when its attempts were used up, however late the copy is made.
+                Some(end.since(self.broker.now()).max(COPY_TTL_MIN))
+            }
+            ttl => ttl,
+        };
         let mut batch = self.broker.batch();
         batch.push(&NewMessage {
             payload: &message.payload.bytes,
@@ -150,7 +162,7 @@ impl Undertaker {
             attributes: message.attributes,
             producer: message.header.producer,
             delay: None,
-            ttl: None,
+            ttl,
         })?;
         let Nonce { writer, sequence } = letter.nonce;
         let copied = target.actor.publish(&self.broker, batch, Some(storage::Nonce { writer, sequence })).await?;

@@ -107,6 +107,7 @@ impl World {
             ack_deadline: Duration::from_secs(u64::from(kind >> 4)),
             max_attempts: (kind & 2 != 0).then_some(2),
             dead_letter_topic: (kind & 4 != 0).then(|| Name::new("dead").ok()).flatten(),
+            dead_letter_ttl: None,
         };
         let first = Offset(if kind & 8 == 0 { 0 } else { u64::MAX - 600 });
         Self {

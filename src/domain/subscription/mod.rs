@@ -86,6 +86,8 @@ pub struct Settings {
     pub max_attempts: Option<u32>,
     /// The topic that such messages go to, in the same project.
     pub dead_letter_topic: Option<Name>,
+    /// How long such a message lives there, counted anew; none for as long as it would have lived.
+    pub dead_letter_ttl: Option<Duration>,
 }
 
 /// What a command is judged with beside the state: the topic as it is, and the headers that were loaded.

@@ -251,7 +251,7 @@ impl State {
     }
 
     /// The runs of offsets in `from..next` that are not acknowledged, with the lease of each. Walks in O(1) a run.
-    pub(super) fn open_runs(&self, from: Offset, next: Offset) -> impl Iterator<Item = (Run, Option<Lease>)> {
+    pub(crate) fn open_runs(&self, from: Offset, next: Offset) -> impl Iterator<Item = (Run, Option<Lease>)> {
         let mut acknowledged = self.cursor.above_from(from).peekable();
         let mut leases = self.leases.entries_from(from).peekable();
         let mut at = from.max(self.floor());
@@ -271,6 +271,22 @@ impl State {
             at = barriers.into_iter().flatten().fold(next, Offset::min);
             Some((Run { first, next: at }, None))
         })
+    }
+
+    /// The parts of a run that live equally long, with until when at least; together they are the run.
+    pub(crate) fn lifetimes_within(&self, run: Run) -> Vec<(Run, Option<Timestamp>)> {
+        let (mut parts, mut at) = (Vec::new(), run.first);
+        for (longer, until) in self.lifetimes.within(run) {
+            if at < longer.first {
+                parts.push((Run { first: at, next: longer.first }, None));
+            }
+            parts.push((longer, Some(until)));
+            at = longer.next;
+        }
+        if at < run.next {
+            parts.push((Run { first: at, next: run.next }, None));
+        }
+        parts
     }
 
     /// Whether its parts agree with each other, as they always do after `apply`. O(n).

@@ -69,7 +69,13 @@ pub(crate) struct World {
 impl World {
     /// An empty topic with a subscription of 10 s ack deadline, at 1,000 s.
     pub(crate) fn new(mode: AckMode) -> Self {
-        let settings = Settings { mode, ack_deadline: seconds(10), max_attempts: None, dead_letter_topic: None };
+        let settings = Settings {
+            mode,
+            ack_deadline: seconds(10),
+            max_attempts: None,
+            dead_letter_topic: None,
+            dead_letter_ttl: None,
+        };
         let mut world = Self {
             state: State::default(),
             events: Vec::new(),

@@ -45,6 +45,7 @@ async fn furnish(broker: &Broker) -> (Arc<Topic>, Arc<Subscription>) {
         ack_deadline: Duration::from_secs(600),
         max_attempts: None,
         dead_letter_topic: None,
+        dead_letter_ttl: None,
     };
     let new = NewSubscription { name: name("work"), topic: name("a"), settings, created_by: None };
     (topic, broker.create_subscription(project, new).await.unwrap())

@@ -1,7 +1,9 @@
-//! `cargo xtask bench` and `cargo xtask figures`: the release build measured by `tests/bench`, and the size of the source.
+//! `cargo xtask bench`, `cargo xtask figures` and `cargo xtask republisher`: the release build measured by `tests/bench` and
+//! `tests/republisher`, and the size of the source.
 
 use crate::process::{cargo, run_shown};
 use crate::project::Project;
+use crate::python::Python;
 use std::process::Command;
 
 /// What `bench` gives the benchmark: three rounds, all rows within ten minutes.
@@ -32,13 +34,28 @@ fn measure(project: &Project, arguments: &[String]) -> Result<(), String> {
     run_shown(bench.args(arguments).current_dir(&project.root))
 }
 
+/// Builds release and measures how fast the republisher moves messages, with these arguments.
+pub(crate) fn republisher(project: &Project, arguments: &[String]) -> Result<(), String> {
+    let mut build = cargo(&project.root);
+    build.args(["build", "--release", "--quiet", "--package", "angelia", "--package", "republisher"]);
+    run_shown(&mut build)?;
+    let mut measure = Python::ready(project)?.command();
+    measure.current_dir(&project.root).arg("tests/republisher/measure.py").args(arguments);
+    for (name, binary) in [("ANGELIA_BINARY", "angelia"), ("REPUBLISHER_BINARY", "republisher")] {
+        measure.env(name, project.binary("release", binary));
+    }
+    run_shown(measure.env("ANGELIA_WORK", project.target.join("outside/figures")))
+}
+
 /// A name, and which paths belong to it.
 type Kind = (&'static str, fn(&str) -> bool);
 
 /// Files, lines and bytes of the source, by kind.
 fn source_table(project: &Project) -> Result<String, String> {
     let kinds: [Kind; 3] = [
-        ("product, Rust", |path| path.starts_with("src/") && path.ends_with(".rs") && !is_test(path)),
+        ("product, Rust", |path| {
+            (path.starts_with("src/") || path.starts_with("republisher/")) && path.ends_with(".rs") && !is_test(path)
+        }),
         ("tests, Rust", |path| path.ends_with(".rs") && is_test(path)),
         ("tests, Python", |path| path.ends_with(".py")),
     ];

@@ -1,5 +1,5 @@
 //! Developer commands: `cargo xtask ci`, `cargo xtask test`, `cargo xtask long`, `cargo xtask sim`,
-//! `cargo xtask bench`, `cargo xtask figures`.
+//! `cargo xtask bench`, `cargo xtask figures`, `cargo xtask republisher`.
 //!
 //! Owns the order of the steps and what is printed. Never holds a test itself: rules are in [`rules`], tests are cargo's and the
 //! Python suites beside this crate.
@@ -44,6 +44,8 @@ cargo xtask COMMAND
              cassandra test | cassandra run [1|3]
   figures    one round of it, and the size of the source
              figures [--json] [--quick] [ROW…]
+  republisher  builds release and measures how fast the republisher moves messages
+             republisher [--messages N] [--bytes N] [--rounds N] [ROW…]
   fuzz       runs the fuzz targets one after the other (needs cargo-fuzz); --keep takes what they found into tests/corpus
              fuzz [--seconds N] [--keep] [TARGET…]
 ";
@@ -76,6 +78,7 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "sim" => sim::run(project, rest),
         "cassandra" => cassandra::run(project, rest),
         "figures" => figures::run(project, rest),
+        "republisher" => figures::republisher(project, rest),
         "fuzz" => fuzz::run(project, rest),
         _ => Err(HELP.to_owned()),
     }

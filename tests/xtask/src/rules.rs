@@ -35,6 +35,9 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Where the product's own code is.
+const PRODUCT_FOLDERS: &[&str] = &["src/", "republisher/src/"];
+
 /// A text file of the project.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
@@ -54,9 +57,9 @@ impl SourceFile {
         self.path.ends_with(".rs")
     }
 
-    /// In `src/` and not test code.
+    /// In `src/` or the republisher, and not test code.
     fn is_product(&self) -> bool {
-        self.is_rust() && !self.test && self.path.starts_with("src/")
+        self.is_rust() && !self.test && PRODUCT_FOLDERS.iter().any(|folder| self.path.starts_with(folder))
     }
 }
 

@@ -20,6 +20,7 @@ const LONG_LIMIT: Duration = Duration::from_secs(4 * 3_600);
 const SUITES: &[&str] = &[
     "main_job",
     "crash",
+    "republisher",
     "competing_consumers",
     "damage",
     "power_cut",
@@ -29,11 +30,16 @@ const SUITES: &[&str] = &[
     "openapi",
     "clock_jump",
     "library",
+    "x509",
     "checklist",
     "bad_input",
     "tools",
     "harness",
 ];
+
+/// Builds what the suites drive.
+const BINARIES: &[&str] =
+    &["build", "--package", "angelia", "--package", "republisher", "--bin", "angelia", "--bin", "republisher"];
 
 /// How a suite begins a line about its run.
 const TOLD: &str = "     ";
@@ -147,7 +153,7 @@ fn prepare(project: &Project, rust: bool, outside: bool) -> Vec<Report> {
     if rust {
         build.args(["test", "--workspace", "--no-run"]);
     } else {
-        build.args(["build", "--package", "angelia", "--bin", "angelia"]);
+        build.args(BINARIES);
     }
     std::thread::scope(|scope| {
         let python = outside.then(|| {
@@ -168,7 +174,7 @@ fn prepare(project: &Project, rust: bool, outside: bool) -> Vec<Report> {
         let mut reports = vec![run_one(project, Part { name: "build".to_owned(), command: build, count: None }, LIMIT)];
         if rust && outside {
             let mut binary = cargo(&project.root);
-            binary.args(["build", "--package", "angelia", "--bin", "angelia"]);
+            binary.args(BINARIES);
             reports.push(run_one(
                 project,
                 Part { name: "build binary".to_owned(), command: binary, count: None },
@@ -190,6 +196,7 @@ fn outside(project: &Project, python: &Python, suite: &str, arguments: &[String]
     let mut command = python.command();
     command.current_dir(&project.root).arg("tests/ams/run.py").arg(suite).args(arguments);
     command.env("ANGELIA_BINARY", project.binary("debug", "angelia")).env("ANGELIA_WORK", work_folder(project));
+    command.env("REPUBLISHER_BINARY", project.binary("debug", "republisher"));
     Part { name: suite.to_owned(), command, count: Some(count_suite) }
 }
 

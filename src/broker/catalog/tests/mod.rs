@@ -45,6 +45,7 @@ pub(crate) fn new_subscription(text: &str, topic: &str) -> NewSubscription {
         ack_deadline: Duration::from_secs(10),
         max_attempts: None,
         dead_letter_topic: None,
+        dead_letter_ttl: None,
     };
     NewSubscription { name: name(text), topic: name(topic), settings, created_by: None }
 }

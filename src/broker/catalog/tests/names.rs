@@ -105,7 +105,7 @@ async fn a_rename_that_stalls_loses_the_name_and_keeps_the_old_one() {
     let truth = broker.documents().fetch(&stalled.id).await.unwrap().unwrap();
     let renaming = Truth { claim: Some(Claim { name: name("Q"), ticket: 1 }), ..Truth::clone(&truth.record) };
     broker.documents().put(&stalled.id, &renaming, truth.version).await.unwrap().unwrap();
-    broker.claim::<Project>(NOWHERE, &name("Q"), stalled.id.0).await.unwrap();
+    broker.claim_name::<Project>(NOWHERE, &name("Q"), stalled.id.0).await.unwrap();
     let winner = broker.create_project(new_project("Q")).await.unwrap();
     assert_eq!(broker.project(&name("Q")).await.unwrap(), winner);
     assert_eq!(broker.project(&name("P")).await.unwrap(), stalled);
@@ -120,7 +120,7 @@ async fn who_read_a_name_before_it_was_claimed_again_cannot_take_it() {
     let project = broker.create_project(new_project("P")).await.unwrap();
     let key = Project::hint(NOWHERE, &name("P"));
     let read = broker.documents().fetch(&key).await.unwrap().unwrap();
-    broker.claim::<Project>(NOWHERE, &name("P"), project.id.0).await.unwrap();
+    broker.claim_name::<Project>(NOWHERE, &name("P"), project.id.0).await.unwrap();
     let other = Hint { holder: Some(1), ..Hint::default() };
     assert_eq!(broker.documents().put(&key, &other, read.version).await.unwrap(), None);
 }

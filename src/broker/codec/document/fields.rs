@@ -137,7 +137,7 @@ fn unknown_field(tag: u8) -> Error {
 
 /// A field's bytes, or what is left of them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Value<'a>(&'a [u8]);
+pub(crate) struct Value<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Value<'a> {
     /// These bytes.

@@ -2,7 +2,8 @@
 
 use super::fields::{FieldReader, Fields, Value, damaged, put_prefixed};
 use super::{
-    Account, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, TokenHash, TokenHint, Truth,
+    Account, BoundSubject, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, SubjectHint,
+    TokenHash, TokenHint, Truth,
 };
 use crate::domain::acl::{RoleName, RoleTable};
 use crate::domain::project::Project;
@@ -10,6 +11,7 @@ use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile, User};
 use crate::domain::{Incarnation, LogRef, ProjectId, Result, SchemaId, SubscriptionId, TopicId, UserId};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// What a [`Truth`] may be about: its fields, from tag 3 on.
@@ -84,6 +86,9 @@ impl Thing for Topic {
         }
         fields.ids(11, self.acl.iter().map(|user| user.0)).u64(12, self.created_at.0);
         write_user(fields, 13, self.created_by);
+        if !self.metadata.is_empty() {
+            fields.bytes(14, &self.metadata);
+        }
     }
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
@@ -101,6 +106,7 @@ impl Thing for Topic {
             acl: fields.required(11)?.ids(UserId)?,
             created_at: fields.required(12)?.timestamp()?,
             created_by: read_user(fields, 13)?,
+            metadata: fields.optional(14)?.map(|metadata| Bytes::copy_from_slice(metadata.0)).unwrap_or_default(),
         })
     }
 }
@@ -121,10 +127,13 @@ impl Thing for Subscription {
         }
         fields.ids(12, self.acl.iter().map(|user| user.0)).u64(13, self.created_at.0);
         write_user(fields, 14, self.created_by);
+        if let Some(ttl) = self.settings.dead_letter_ttl {
+            fields.duration(15, ttl);
+        }
     }
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
-        Ok(Self {
+        let mut subscription = Self {
             id: SubscriptionId(fields.required(3)?.u128()?),
             project: ProjectId(fields.required(4)?.u128()?),
             name: fields.required(5)?.name()?,
@@ -139,11 +148,14 @@ impl Thing for Subscription {
                 ack_deadline: fields.required(9)?.duration()?,
                 max_attempts: fields.optional(10)?.map(Value::u32).transpose()?,
                 dead_letter_topic: fields.optional(11)?.map(Value::name).transpose()?,
+                dead_letter_ttl: None,
             },
             acl: fields.required(12)?.ids(UserId)?,
             created_at: fields.required(13)?.timestamp()?,
             created_by: read_user(fields, 14)?,
-        })
+        };
+        subscription.settings.dead_letter_ttl = fields.optional(15)?.map(Value::duration).transpose()?;
+        Ok(subscription)
     }
 }
 
@@ -275,6 +287,43 @@ impl Record for DayEnd {
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
         Ok(Self { messages: fields.required(1)?.u64()?, bytes: fields.required(2)?.u64()? })
+    }
+}
+
+impl Record for BoundSubject {
+    const KIND: u8 = 20;
+    const WHAT: &'static str = "a certificate's binding";
+
+    fn write(&self, fields: &mut Fields) {
+        fields.u128(1, self.id).text(2, &self.subject);
+        if let Some(issuer) = &self.issuer {
+            fields.text(3, issuer);
+        }
+        fields.u128(4, self.user.0).u64(5, self.created_at.0).u64(6, self.modified_at.0);
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
+        Ok(Self {
+            id: fields.required(1)?.u128()?,
+            subject: fields.required(2)?.text()?.to_owned(),
+            issuer: fields.optional(3)?.map(Value::text).transpose()?.map(str::to_owned),
+            user: UserId(fields.required(4)?.u128()?),
+            created_at: fields.required(5)?.timestamp()?,
+            modified_at: fields.required(6)?.timestamp()?,
+        })
+    }
+}
+
+impl Record for SubjectHint {
+    const KIND: u8 = 21;
+    const WHAT: &'static str = "a bound subject's binding";
+
+    fn write(&self, fields: &mut Fields) {
+        fields.text(1, self.name.as_str()).u128(2, self.id);
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
+        Ok(Self { name: fields.required(1)?.name()?, id: fields.required(2)?.u128()? })
     }
 }
 

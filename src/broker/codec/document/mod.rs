@@ -128,6 +128,32 @@ pub(crate) struct TokenHint {
     pub(crate) holder: UserId,
 }
 
+/// A certificate's subject that stands for a user, under the binding's name. Names are in the one form that `auth` writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BoundSubject {
+    /// The binding's identity.
+    pub(crate) id: u128,
+    /// Whom the certificate must speak of.
+    pub(crate) subject: String,
+    /// Who must have issued it, if that matters.
+    pub(crate) issuer: Option<String>,
+    /// The user.
+    pub(crate) user: UserId,
+    /// When it was made.
+    pub(crate) created_at: Timestamp,
+    /// When it was changed last.
+    pub(crate) modified_at: Timestamp,
+}
+
+/// The document under a subject's hash: which binding to look at, if that binding says so too.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SubjectHint {
+    /// The binding's name.
+    pub(crate) name: Name,
+    /// Its identity.
+    pub(crate) id: u128,
+}
+
 /// A known text encrypted under the store's key: tells a wrong key from the right one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct KeyCheck {

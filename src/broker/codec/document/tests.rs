@@ -7,6 +7,7 @@ use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile};
 use crate::domain::{Error, LogRef, ProjectId, SchemaId, SubscriptionId, TopicId};
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -19,6 +20,11 @@ fn name(text: &str) -> Name {
 fn truth<T>(standing: Standing, claim: Option<&str>, thing: T) -> Truth<T> {
     let claim = claim.map(|text| Claim { name: name(text), ticket: 12 });
     Truth { standing, claim, thing: Arc::new(thing) }
+}
+
+fn bound_subject() -> BoundSubject {
+    let (subject, issuer) = ("CN=a".to_owned(), Some("CN=b".to_owned()));
+    BoundSubject { id: 1, subject, issuer, user: UserId(2), created_at: Timestamp(3), modified_at: Timestamp(4) }
 }
 
 fn project() -> Project {
@@ -34,6 +40,7 @@ fn project() -> Project {
 
 fn topic() -> Topic {
     Topic {
+        metadata: Bytes::new(),
         id: TopicId(1),
         project: ProjectId(2),
         name: name("t"),
@@ -59,6 +66,7 @@ fn subscription() -> Subscription {
             ack_deadline: Duration::from_secs(10),
             max_attempts: Some(5),
             dead_letter_topic: Some(name("d")),
+            dead_letter_ttl: None,
         },
         acl: vec![UserId(4)],
         created_at: Timestamp(5),
@@ -127,6 +135,8 @@ fn stored_forms_are_frozen() {
     golden(&roles(), ROLES);
     golden(&KeyCheck { sealed: Sealed { key: 1, bytes: vec![2; 3] } }, KEY_CHECK);
     golden(&DayEnd { messages: 1, bytes: 2 }, DAY_END);
+    golden(&bound_subject(), BOUND_SUBJECT);
+    golden(&SubjectHint { name: name("b"), id: 1 }, SUBJECT_HINT);
 }
 
 #[test]
@@ -141,8 +151,22 @@ fn kinds_are_frozen() {
         StoredRoles::KIND,
         KeyCheck::KIND,
         DayEnd::KIND,
+        BoundSubject::KIND,
+        SubjectHint::KIND,
     ];
-    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21]);
+}
+
+#[test]
+fn what_a_dialect_keeps_with_a_topic_and_what_a_queue_does_with_dead_letters_stand_at_the_end() {
+    let queue = truth(Standing::Live, None, Topic { metadata: Bytes::from_static(b"{}"), ..topic() });
+    let (bytes, plain) = (encode(&queue, NONCE), encode(&truth(Standing::Live, None, topic()), NONCE));
+    assert_eq!(bytes.get(plain.len() - 1..), Some(&b"\x0e\x02\0\0\0{}\0"[..]));
+    assert_eq!(decode::<Truth<Topic>>(&bytes).unwrap().1, queue);
+    let mut work = subscription();
+    work.settings.dead_letter_ttl = Some(Duration::from_secs(60));
+    let work = truth(Standing::Live, None, work);
+    assert_eq!(decode::<Truth<Subscription>>(&encode(&work, NONCE)).unwrap().1, work);
 }
 
 #[test]
@@ -150,6 +174,7 @@ fn what_may_be_absent_may_be_absent() {
     let plain = Topic {
         retention: Retention { age: Duration::ZERO, bytes: None },
         schema: None,
+        metadata: Bytes::new(),
         acl: Vec::new(),
         created_by: None,
         ..topic()
@@ -190,7 +215,7 @@ fn values_outside_their_rule_are_refused() {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 1_u8..10) {
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 1_u8..22) {
         let mut value = bytes;
         if let [format, stored_kind, ..] = value.as_mut_slice() {
             (*format, *stored_kind) = (FORMAT, kind);
@@ -204,6 +229,8 @@ proptest! {
         let _ = decode::<TokenHint>(&value);
         let _ = decode::<StoredRoles>(&value);
         let _ = decode::<KeyCheck>(&value);
+        let _ = decode::<BoundSubject>(&value);
+        let _ = decode::<SubjectHint>(&value);
     }
 
     #[test]
@@ -312,6 +339,18 @@ const TOKEN_HINT: &str = "
 
 const ROLES: &str = "
     01 25000000 070000007075626c6973680a000000010000006101000000620400000070756c6c00000000";
+
+const BOUND_SUBJECT: &str = "
+    01 10000000 01000000000000000000000000000000
+    02 04000000 434e3d61
+    03 04000000 434e3d62
+    04 10000000 02000000000000000000000000000000
+    05 08000000 0300000000000000
+    06 08000000 0400000000000000";
+
+const SUBJECT_HINT: &str = "
+    01 01000000 62
+    02 10000000 01000000000000000000000000000000";
 
 const DAY_END: &str = "01 08000000 0100000000000000 02 08000000 0200000000000000";
 const KEY_CHECK: &str = "

@@ -37,11 +37,11 @@ const FENCED: &[(&str, &[&str])] = &[
 /// All that the pure layer may use from outside.
 const DOMAIN_CRATES: &[&str] = &["std", "core", "alloc", "bytes"];
 
-/// Checks every product file under `src/`.
+/// Checks every product file under `src/`, and that the republisher stands by itself.
 pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
     let layers = Layers::of(files);
     let crates = dependencies(files);
-    let mut findings = Vec::new();
+    let mut findings = republisher(files);
     for file in files.iter().filter(|file| file.is_product() && file.path != "src/lib.rs") {
         let own = module_path(&file.path);
         let Some(layer) = layers.layer(&own) else { continue };
@@ -59,6 +59,15 @@ pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
     }
     findings.dedup();
     findings
+}
+
+/// The republisher knows the public HTTP API only: its manifest does not name the library.
+fn republisher(files: &[SourceFile]) -> Vec<Finding> {
+    let manifests = files.iter().filter(|file| file.path == "republisher/Cargo.toml");
+    let lines = manifests.flat_map(|file| file.text.lines().enumerate().map(move |(at, line)| (file, at + 1, line)));
+    let named = lines.filter(|(_, _, line)| line.starts_with("angelia"));
+    let told = "the republisher speaks the public HTTP API only; do without the library";
+    named.map(|(file, line, _)| Finding::new(file, line, "arrow", told)).collect()
 }
 
 fn arrow(file: &SourceFile, line: usize, layers: &Layers, from: &str, path: &[String]) -> Option<Finding> {

@@ -100,6 +100,15 @@ fn the_binary_speaks_to_the_library_by_its_name() {
 }
 
 #[test]
+fn the_republisher_does_without_the_library() {
+    let manifest = "[package]\nname = \"republisher\"\n[dependencies]\nangelia = { path = \"..\" }\n";
+    assert_eq!(rules(&with("republisher/Cargo.toml", manifest)), one("republisher/Cargo.toml", 4, "arrow"));
+    let clock = "//! T.\nfn f() {\n    std::time::Instant::now();\n}\n";
+    assert_eq!(rules(&with("republisher/src/pair.rs", clock)), one("republisher/src/pair.rs", 3, "time"));
+    assert_eq!(rules(&with("republisher/src/clock.rs", clock)), vec![]);
+}
+
+#[test]
 fn a_layer_that_is_not_on_the_map_is_found() {
     let files = with("src/helpers.rs", "//! H.\nuse crate::domain::Name;\n");
     assert_eq!(rules(&files), one("src/helpers.rs", 2, "arrow"));
