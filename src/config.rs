@@ -38,12 +38,18 @@ pub struct Config {
     pub ams: Ams,
     /// Logins by client certificate.
     pub ams_x509: AmsX509,
+    /// Pushing to endpoints.
+    pub push: Push,
     /// The store's keys.
     pub secrets: Secrets,
     /// Bounds.
     pub limits: Limits,
     /// What new topics keep.
     pub retention: RetentionConfig,
+    /// What projects may use.
+    pub quota: QuotaConfig,
+    /// Where administrative calls are told.
+    pub audit: AuditConfig,
     /// Logging.
     pub log: Log,
 }
@@ -122,6 +128,8 @@ pub struct Ams {
     pub service_token: Secret,
     /// The service token's file, or empty.
     pub service_token_file: String,
+    /// The push worker's token's file, or empty.
+    pub push_worker_token_file: String,
     /// `key`, `header` or `both`.
     pub auth_option: String,
     /// Whether access lists are checked.
@@ -150,6 +158,22 @@ impl AmsX509 {
     pub fn host_names(&self) -> Vec<String> {
         self.hosts.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect()
     }
+}
+
+/// `[push]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Push {
+    /// Whether anything is pushed.
+    pub enabled: bool,
+    /// Networks that endpoints may be in although they are not public.
+    pub allow_networks: String,
+    /// More certificate authorities, PEM, or empty.
+    pub ca_file: String,
+    /// For an endpoint to answer.
+    pub timeout_seconds: u64,
+    /// Deliveries under way.
+    pub in_flight: usize,
 }
 
 /// `[secrets]`.
@@ -192,6 +216,30 @@ pub struct RetentionConfig {
     pub days: u64,
     /// The oldest messages go above so many bytes; 0 for no bound.
     pub bytes: u64,
+}
+
+/// `[quota]`; 0 for no bound.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaConfig {
+    /// Messages published in a second.
+    pub messages_per_second: u64,
+    /// Bytes published in a second.
+    pub bytes_per_second: u64,
+    /// Topics.
+    pub topics: u64,
+    /// Subscriptions.
+    pub subscriptions: u64,
+}
+
+/// `[audit]`; both empty for none.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// The project of the audit topic.
+    pub project: String,
+    /// The audit topic.
+    pub topic: String,
 }
 
 /// `[log]`.
@@ -244,6 +292,18 @@ impl Config {
             return Ok(Some(service_token.clone()).filter(|token| !token.reveal().is_empty()));
         }
         places::read_secret("ams.service_token_file", service_token_file).map(|text| Some(Secret(text)))
+    }
+
+    /// The push worker's token from its file; none if there is no such file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is empty.
+    pub fn push_worker_token(&self) -> Result<Option<Secret>, Invalid> {
+        let file = &self.ams.push_worker_token_file;
+        if file.is_empty() {
+            return Ok(None);
+        }
+        places::read_secret("ams.push_worker_token_file", file).map(|text| Some(Secret(text)))
     }
 
     /// Engine and place of the store.

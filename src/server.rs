@@ -19,6 +19,7 @@ mod foundation;
 mod gauges;
 mod listeners;
 pub mod private;
+mod push;
 mod service;
 mod sockets;
 mod tls;

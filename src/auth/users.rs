@@ -162,6 +162,15 @@ impl Auth {
         Ok(token)
     }
 
+    /// Gives a user a token made elsewhere, if he has another one. [`Error::Invalid`] when it is empty, too long or another user's.
+    pub async fn set_token(&self, id: UserId, token: &Token) -> Result<()> {
+        if token.reveal().is_empty() || token.reveal().len() > TOKEN_BYTES_MAX {
+            return Err(Error::Invalid { what: "token", why: "is empty or too long".to_owned() });
+        }
+        let old = self.inner.broker.live_now::<Account>(&id).await?;
+        if old.token_hash == self.inner.keys.hash(token) { Ok(()) } else { self.set_secret(&old, token).await }
+    }
+
     /// Removes a user; [`Error::NotFound`]. His id stays in access lists and means nobody.
     pub async fn delete_user(&self, id: UserId) -> Result<()> {
         self.inner.broker.remove::<Account>(&id).await

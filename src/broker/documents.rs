@@ -17,7 +17,9 @@ use crate::storage::{Key, Nonce, Order, Put, Store, StoreError, Version};
 use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
 use cache::Cache;
-use keys::{BindingKey, DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SubjectKey, SubscriptionKey, TopicKey};
+use keys::{
+    BindingKey, DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SchemaKey, SubjectKey, SubscriptionKey, TopicKey,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,6 +28,8 @@ use std::time::Duration;
 const TRIES: u32 = 24;
 /// Documents of one call of the store's scan.
 const SCAN_PAGE: usize = 500;
+/// Most cached schemas.
+const SCHEMAS_MAX: usize = 1_024;
 /// The label of documents in metrics.
 const LABEL: &str = "document";
 
@@ -59,6 +63,7 @@ pub(crate) struct Documents {
     roles: Cache<RolesKey>,
     key_checks: Cache<KeyCheckKey>,
     days: Cache<DayKey>,
+    schemas: Cache<SchemaKey>,
 }
 
 impl Documents {
@@ -89,6 +94,8 @@ impl Documents {
             roles: Cache::new(age_max, 1),
             key_checks: Cache::new(age_max, 1),
             days: Cache::new(age_max, 1),
+            // They may be large.
+            schemas: Cache::new(age_max, share.min(SCHEMAS_MAX)),
         }
     }
 

@@ -69,7 +69,14 @@ impl Fixture {
     }
 
     pub(super) async fn subscription_with(&self, topic: &Topic, called: &str, settings: Settings) -> Arc<Subscription> {
-        let new = NewSubscription { name: name(called), topic: topic.name.clone(), settings, created_by: None };
+        let new = NewSubscription {
+            name: name(called),
+            topic: topic.name.clone(),
+            settings,
+            push: None,
+            acl: Vec::new(),
+            created_by: None,
+        };
         self.broker.create_subscription(topic.project, new).await.unwrap()
     }
 }

@@ -43,6 +43,8 @@ impl OnDisk {
             name: name("subscription"),
             topic: name("topic"),
             settings: settings(AckMode::Cumulative),
+            push: None,
+            acl: Vec::new(),
             created_by: None,
         };
         (topic, self.broker.create_subscription(project, new).await.unwrap())

@@ -4,6 +4,7 @@
 //! Knows no dialect. Safety is only ever compare-and-append and compare-and-set; actors and caches are only ever speed, so any
 //! number of brokers may run over one store.
 
+pub(crate) mod audit;
 pub mod catalog;
 pub mod codec;
 mod daily;
@@ -18,16 +19,19 @@ mod hostile_tests;
 mod log;
 mod maintenance;
 pub mod queue;
+mod quota;
 mod random;
 mod registry;
 mod resolve;
 mod retention;
+mod schemas;
 pub mod subscription;
 pub(crate) mod sweeper;
 pub mod topic;
 
 pub use catalog::{
-    NewProject, NewSubscription, NewTopic, Page, PageRequest, ProjectChange, SubscriptionChange, TopicChange,
+    NewProject, NewSchema, NewSubscription, NewTopic, Page, PageRequest, ProjectChange, SchemaChange,
+    SubscriptionChange, TopicChange,
 };
 pub use codec::message::{BatchBuilder, NewMessage};
 pub use random::Random;
@@ -120,6 +124,9 @@ pub(crate) struct Inner {
     cached_bytes: Arc<AtomicUsize>,
     glances: glance::Glances,
     waiting_pulls: Semaphore,
+    schemas: schemas::Schemas,
+    quotas: quota::Quotas,
+    audit: audit::Audit,
     /// This broker in the nonces of its appends, and how many there were.
     writer: u128,
     appends: AtomicU64,
@@ -139,6 +146,9 @@ impl Broker {
             subscriptions: Registry::new(metrics.actors.with_label_values(&["subscription"])),
             cached_bytes: Arc::default(),
             glances: glance::Glances::default(),
+            schemas: schemas::Schemas::default(),
+            quotas: quota::Quotas::default(),
+            audit: audit::Audit::default(),
             waiting_pulls: Semaphore::new(options.waiting_pulls_max.min(Semaphore::MAX_PERMITS)),
             writer: options.random.id(),
             appends: AtomicU64::new(0),

@@ -117,8 +117,14 @@ impl Broker {
             Err(Error::NotFound(Resource::Subscription)) => {}
             found => return found,
         }
-        let new =
-            NewSubscription { name: name.clone(), topic: topic.clone(), settings: work_settings(policy), created_by };
+        let new = NewSubscription {
+            name: name.clone(),
+            topic: topic.clone(),
+            settings: work_settings(policy),
+            push: None,
+            acl: Vec::new(),
+            created_by,
+        };
         match self.create_subscription_at(project, new, |first, _| first).await {
             Err(Error::AlreadyExists(_) | Error::Changed) => self.subscription_now(project, &name).await,
             made => made,

@@ -45,6 +45,8 @@ pub struct PullRequest {
     pub group: GroupId,
     /// Leave this producer's messages out.
     pub except_producer: Option<ProducerId>,
+    /// Most payload bytes, but at least one message; none for `LEASE_BYTES_MAX`.
+    pub bytes_max: Option<u64>,
     /// The worker's fence, if a worker asks.
     pub worker: Option<Fence>,
 }
@@ -105,7 +107,7 @@ impl Broker {
             holder: request.holder,
             group: request.group,
             messages_max: request.messages_max,
-            bytes_max: LEASE_BYTES_MAX,
+            bytes_max: request.bytes_max.unwrap_or(LEASE_BYTES_MAX),
             duration: request.duration,
             grace: request.grace,
             except_producer: request.except_producer,
@@ -181,7 +183,9 @@ impl Broker {
 
     /// Moves the floor to an offset within the topic's bounds, inclusive; [`Error::OffsetOutOfBounds`] and nothing changes.
     pub async fn seek(&self, subscription: &Subscription, to: Offset) -> Result<()> {
-        self.command(subscription, Command::Seek { to }).await.map(drop)
+        self.command(subscription, Command::Seek { to }).await?;
+        self.subscription_actor(subscription)?.tell_moved();
+        Ok(())
     }
 
     /// Acknowledges everything there is.

@@ -16,6 +16,7 @@ use super::codec::document::{Account, Hint, Record, Standing, TokenHash, TokenHi
 use super::documents::keys::{HintKey, TOKEN_PREFIX};
 use super::documents::{Stored, failed};
 use crate::domain::project::Project;
+use crate::domain::schema::Schema;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
 use crate::domain::{Error, Name, ProjectId, Resource, Result};
@@ -34,14 +35,16 @@ const LOGS: usize = 1_000;
 const SUSPECTS_MAX: usize = 100_000;
 
 /// What a walk goes over, in this order: what is spoken of comes after all that may speak of it.
-const STAGES: [Stage; 10] = [
+const STAGES: [Stage; 12] = [
     Stage::Truths(Resource::Project),
     Stage::Truths(Resource::Topic),
     Stage::Truths(Resource::Subscription),
+    Stage::Truths(Resource::Schema),
     Stage::Truths(Resource::User),
     Stage::Names(Resource::Project),
     Stage::Names(Resource::Topic),
     Stage::Names(Resource::Subscription),
+    Stage::Names(Resource::Schema),
     Stage::Names(Resource::User),
     Stage::Tokens,
     Stage::Logs,
@@ -103,12 +106,13 @@ impl Sweeper {
                 Stage::Truths(Resource::Project) => self.truths::<Project>(broker).await?,
                 Stage::Truths(Resource::Topic) => self.truths::<Topic>(broker).await?,
                 Stage::Truths(Resource::Subscription) => self.truths::<Subscription>(broker).await?,
+                Stage::Truths(Resource::Schema) => self.truths::<Schema>(broker).await?,
                 Stage::Truths(Resource::User) => self.truths::<Account>(broker).await?,
                 Stage::Names(Resource::Project) => self.names::<Project>(broker).await?,
                 Stage::Names(Resource::Topic) => self.names::<Topic>(broker).await?,
                 Stage::Names(Resource::Subscription) => self.names::<Subscription>(broker).await?,
+                Stage::Names(Resource::Schema) => self.names::<Schema>(broker).await?,
                 Stage::Names(Resource::User) => self.names::<Account>(broker).await?,
-                Stage::Truths(Resource::Schema) | Stage::Names(Resource::Schema) => false,
                 Stage::Tokens => self.tokens(broker).await?,
                 Stage::Logs => self.unreferenced_logs(broker).await?,
             };

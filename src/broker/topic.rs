@@ -90,11 +90,12 @@ impl Broker {
         BatchBuilder::new(Timestamp(self.inner.clock.wall()))
     }
 
-    /// Appends the request's messages, all or none, and answers when they are durable. An empty batch answers at the tail with
+    /// Appends the request's messages, all or none, if they keep the topic's schema, and answers when they are durable. An empty batch answers at the tail with
     /// count 0 and appends nothing.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the topic is gone by now, [`Error::TooLarge`], [`Error::Overloaded`], [`Error::StoreFull`],
+    /// [`Error::NotFound`] when the topic is gone by now, [`Error::TooLarge`], [`Error::QuotaExceeded`], [`Error::Violation`],
+    /// [`Error::SchemaUnusable`], [`Error::Protected`], [`Error::Overloaded`], [`Error::StoreFull`],
     /// [`Error::Unavailable`], [`Error::OutcomeUnknown`].
     pub async fn publish(&self, topic: &Topic, batch: BatchBuilder) -> Result<Receipt> {
         let limit = self.inner.options.publish_bytes;
@@ -105,6 +106,9 @@ impl Broker {
             let bounds = self.bounds_of(topic).await?;
             return Ok(Receipt { first: Offset(bounds.next.0), count: 0, at: Timestamp(self.inner.clock.wall()) });
         }
+        self.refuse_audit(topic.project, &topic.name)?;
+        self.admit(topic.project, u64::from(batch.count()), batch.bytes() as u64).await?;
+        let batch = self.checked(topic, batch).await?;
         let published = self.topic_actor(topic)?.publish(self, batch, None).await;
         self.look_again(topic, published).await
     }

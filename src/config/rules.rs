@@ -2,6 +2,7 @@
 
 use super::keys::{KEYS, Kind};
 use super::{Config, Invalid, StoreUrl, places};
+use crate::domain::network::Network;
 use std::path::Path;
 
 /// Checks everything that can be checked without opening anything.
@@ -21,8 +22,10 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
         return Err(Invalid(format!("log.level: {error}; write for example info or info,angelia::storage=debug")));
     }
     check_listeners(config)?;
+    check_networks(&config.push.allow_networks)?;
     check_secrets(config)?;
     check_cluster(config)?;
+    check_audit(config)?;
     check_sizes(config)
 }
 
@@ -88,6 +91,11 @@ fn check_listeners(config: &Config) -> Result<(), Invalid> {
     Ok(())
 }
 
+fn check_networks(text: &str) -> Result<(), Invalid> {
+    let why = |word| Invalid(format!("push.allow_networks: `{word}` is no network such as 10.0.0.0/8 or fd00::/8"));
+    Network::parse_all(text).map(drop).map_err(why)
+}
+
 fn check_secrets(config: &Config) -> Result<(), Invalid> {
     let ams = &config.ams;
     if !ams.service_token.reveal().is_empty() && !ams.service_token_file.is_empty() {
@@ -99,6 +107,22 @@ fn check_secrets(config: &Config) -> Result<(), Invalid> {
             return Err(Invalid(format!(
                 "secrets.key_file: {} lies inside the store's folder, where a backup would carry it along; move it out",
                 config.secrets.key_file
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_audit(config: &Config) -> Result<(), Invalid> {
+    let named = [("audit.project", &config.audit.project), ("audit.topic", &config.audit.topic)];
+    if named.iter().all(|(_, name)| name.is_empty()) {
+        return Ok(());
+    }
+    for (key, name) in named {
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if name.is_empty() || !name.bytes().all(letters) {
+            return Err(Invalid(format!(
+                "{key}: `{name}` is no name; audit.project and audit.topic are both set to letters, digits, _ and -, or both empty"
             )));
         }
     }
@@ -141,6 +165,8 @@ fn integer(config: &Config, name: &str) -> u64 {
         "store.cache_bytes" => config.store.cache_bytes as u64,
         "store.cql.request_ms" => config.store.cql.request_ms,
         "store.cql.settle_ms" => config.store.cql.settle_ms,
+        "push.timeout_seconds" => config.push.timeout_seconds,
+        "push.in_flight" => config.push.in_flight as u64,
         "limits.publish_bytes" => limits.publish_bytes as u64,
         "limits.message_bytes" => limits.message_bytes as u64,
         "limits.body_bytes" => limits.body_bytes as u64,
@@ -153,6 +179,10 @@ fn integer(config: &Config, name: &str) -> u64 {
         "ams_x509.reload_seconds" => config.ams_x509.reload_seconds,
         "retention.days" => config.retention.days,
         "retention.bytes" => config.retention.bytes,
+        "quota.messages_per_second" => config.quota.messages_per_second,
+        "quota.bytes_per_second" => config.quota.bytes_per_second,
+        "quota.topics" => config.quota.topics,
+        "quota.subscriptions" => config.quota.subscriptions,
         _ => u64::MAX,
     }
 }

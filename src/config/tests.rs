@@ -89,6 +89,11 @@ fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
         (&["limits.publish_bytes=2048"], "limits.message_bytes"),
         (&["limits.body_bytes=1000000"], "set at least 11184808"),
         (&["ams.service_token=a", "ams.service_token_file=b"], "keep the file"),
+        (&["push.allow_networks=10.0.0.0/8 here"], "push.allow_networks: `here` is no network"),
+        (&["push.in_flight=1"], "push.in_flight: 1 is outside 8 to 10000"),
+        (&["audit.topic=audit"], "audit.project: `` is no name"),
+        (&["audit.project=P", "audit.topic=a/b"], "audit.topic: `a/b` is no name"),
+        (&["quota.topics=-1"], "quota.topics"),
         (&["nonsense"], "write it as section.key=value"),
     ] {
         let message = refused(set);

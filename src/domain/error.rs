@@ -1,7 +1,9 @@
 //! What can go wrong, in the words of the domain. Dialects translate each case to their own text and status in one table.
 
 use super::id::Offset;
+use super::schema::Fault;
 use std::fmt;
+use std::time::Duration;
 
 /// What the domain and the broker answer.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -55,6 +57,24 @@ pub enum Error {
         /// Its limit in bytes.
         limit: u64,
     },
+    /// A message of a publish request breaks its topic's schema.
+    Violation {
+        /// Which one, counted from 0.
+        message: usize,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// The topic's schema cannot be read or compiled: nothing can be checked by it.
+    SchemaUnusable(String),
+    /// The project has used up what it may.
+    QuotaExceeded {
+        /// Of what.
+        what: &'static str,
+        /// When there will be more of it; none when only removing something helps.
+        after: Option<Duration>,
+    },
+    /// The thing is the service's own and not changed from outside.
+    Protected(Resource),
     /// The subscription's topic does not exist (any more).
     TopicGone,
     /// The view that a command was judged with is of an earlier incarnation of the topic: read the catalogue again.
@@ -104,6 +124,10 @@ impl fmt::Display for Error {
             Self::AlreadyExists(resource) => write!(f, "{resource} already exists"),
             Self::Invalid { what, why } => write!(f, "{what} {why}"),
             Self::TooLarge { what, limit } => write!(f, "{what} is larger than {limit} bytes"),
+            Self::Violation { message, fault } => write!(f, "message {message}: {fault}"),
+            Self::SchemaUnusable(why) => write!(f, "the topic's schema cannot be used: {why}"),
+            Self::QuotaExceeded { what, .. } => write!(f, "the project's quota of {what} is used up"),
+            Self::Protected(resource) => write!(f, "the {resource} is the service's own"),
             Self::TopicGone => f.write_str("the subscription's topic does not exist"),
             Self::StaleIncarnation => f.write_str("the topic was deleted and made again meanwhile"),
             Self::NoAckPending => f.write_str("nothing was pulled since the last acknowledgement"),

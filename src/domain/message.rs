@@ -40,6 +40,19 @@ pub enum PayloadForm {
     Json = 2,
 }
 
+impl PayloadForm {
+    /// The form of a stored code, if there is one.
+    #[must_use]
+    pub const fn of(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Binary),
+            1 => Some(Self::Verbatim),
+            2 => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
 /// A payload: bytes and how they are meant.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Payload {
@@ -134,7 +147,12 @@ impl Attributes {
 
     /// The entries in key order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut rest: &[u8] = &self.0;
+        Self::pairs(&self.0)
+    }
+
+    /// The entries of a stored form, in key order.
+    pub fn pairs(stored: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+        let mut rest = stored;
         std::iter::from_fn(move || {
             let (key, after) = Self::take(rest)?;
             let (value, after) = Self::take(after)?;

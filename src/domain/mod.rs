@@ -8,9 +8,13 @@ pub mod error;
 pub mod id;
 pub mod limits;
 pub mod message;
+pub mod network;
 #[cfg(feature = "planted")]
 pub mod planted;
 pub mod project;
+pub mod push;
+pub mod retry;
+pub mod schema;
 pub mod subscription;
 pub mod topic;
 pub mod user;

@@ -72,6 +72,8 @@ pub(super) async fn demonstration(broker: &Broker, retention: Retention) -> Resu
             dead_letter_topic: None,
             dead_letter_ttl: None,
         },
+        push: None,
+        acl: Vec::new(),
         created_by: None,
     };
     match broker.create_topic(project, topic).await {

@@ -38,8 +38,14 @@ impl World {
             dead_letter_topic: None,
             dead_letter_ttl: None,
         };
-        let new =
-            NewSubscription { name: name("subscription"), topic: self.topic.name.clone(), settings, created_by: None };
+        let new = NewSubscription {
+            name: name("subscription"),
+            topic: self.topic.name.clone(),
+            settings,
+            push: None,
+            acl: Vec::new(),
+            created_by: None,
+        };
         self.broker.create_subscription(self.topic.project, new).await.unwrap()
     }
 

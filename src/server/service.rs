@@ -5,6 +5,7 @@ use super::engine::Engine;
 use super::foundation::Foundation;
 use super::gauges::Gauges;
 use super::listeners::{self, Running};
+use super::push::Pushing;
 use super::sockets::{Addresses, Sockets};
 use super::tls::Certificate;
 use super::tls::clients::Clients;
@@ -13,8 +14,11 @@ use crate::api::ams::x509::X509Login;
 use crate::api::ams::{Ams, AmsOptions, AuthOption};
 use crate::api::ops::{Ops, Phase};
 use crate::auth::Token;
+use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::{Config, Sources};
+use crate::config::{Config, QuotaConfig, Sources};
+use crate::domain::Name;
+use crate::domain::project::Quota;
 use crate::domain::topic::Retention;
 use crate::telemetry::logging::Level;
 use crate::telemetry::metrics::Metrics;
@@ -41,6 +45,7 @@ struct Front {
     x509: Option<X509>,
     /// Held for its socket.
     control: Option<Control>,
+    push: Option<Pushing>,
 }
 
 impl Service {
@@ -57,20 +62,27 @@ impl Service {
         let clients = sockets.ams_x509.is_some().then(|| Clients::open(config, Arc::clone(&metrics))).transpose()?;
 
         let foundation = Foundation::open(config, &clock, &metrics).await?;
+        foundation.broker.set_common_quota(common_quota(config));
         ops.attach(Arc::new(Gauges::new(Arc::clone(&metrics), &foundation)));
         let front = async {
             let admin = bootstrap::administrator(config, &foundation.auth, mode).await?;
             if mode == Mode::Quickstart {
                 bootstrap::demonstration(&foundation.broker, options.retention).await?;
             }
+            open_audit(config, &foundation.broker, options.retention).await?;
             let Foundation { engine, broker, auth } = &foundation;
-            let ams = Arc::new(Ams::new(broker.clone(), auth.clone(), metrics, options));
+            let push = Pushing::start(config, &foundation, &metrics).await?;
+            let ams = Ams::new(broker.clone(), auth.clone(), metrics, options);
+            let ams = Arc::new(match &push {
+                Some(push) => ams.with_push(push.of_ams(&config.ams)),
+                None => ams,
+            });
             let tls = sockets.ams_tls.zip(certificate.as_ref().map(Certificate::server_config));
             let listener = listeners::serve_ams(sockets.ams, tls, &ams, &config.limits)?;
             let x509 = sockets.ams_x509.zip(certificate.as_ref()).zip(clients);
             let x509 =
                 x509.map(|((socket, own), clients)| X509::start(socket, own, clients, &ams, config)).transpose()?;
-            let front = Front { certificate, ams, listener, x509, control: serve_control(engine) };
+            let front = Front { certificate, ams, listener, x509, control: serve_control(engine), push };
             ops.set_phase(Phase::Ready);
             tracing::info!(store = %config.store.url, "{}", addresses.line());
             front.greet(config, addresses, mode, &foundation, admin.as_ref()).await?;
@@ -94,10 +106,11 @@ impl Service {
             self.front.x509.as_ref().map_or(Ok(()), |x509| x509.clients.reload(true))?;
             level.set(&config.log.level)?;
             self.front.ams.set_options(options);
+            self.foundation.broker.set_common_quota(common_quota(&config));
             Ok(())
         });
         match taken {
-            Ok(()) => tracing::info!("certificates, limits and log level are read anew"),
+            Ok(()) => tracing::info!("certificates, limits, quotas and log level are read anew"),
             Err(error) => tracing::error!(%error, "the configuration stays as it was"),
         }
     }
@@ -108,13 +121,19 @@ impl Service {
         self.ops.set_phase(Phase::Draining);
         drop(self.front.control);
         let Foundation { broker, .. } = &self.foundation;
+        let drain = async {
+            if let Some(push) = &self.front.push {
+                push.stop().await;
+            }
+            broker.stop().await;
+        };
         // Together: the broker ends what would only wait for messages.
         let x509 = async {
             if let Some(x509) = self.front.x509 {
                 x509.stop().await;
             }
         };
-        futures_util::future::join3(self.front.listener.stop(), x509, broker.stop()).await;
+        futures_util::future::join3(self.front.listener.stop(), x509, drain).await;
         self.foundation.close().await?;
         if let Some(listener) = self.ops_listener {
             listener.stop().await;
@@ -205,6 +224,29 @@ fn ams_options(config: &Config) -> Result<AmsOptions, String> {
         proxy_hostname: config.ams.proxy_hostname.clone(),
         ..AmsOptions::default()
     })
+}
+
+/// What projects may use that have no quota of their own.
+fn common_quota(config: &Config) -> Quota {
+    let QuotaConfig { messages_per_second, bytes_per_second, topics, subscriptions } = config.quota;
+    Quota {
+        messages_per_second: Some(messages_per_second),
+        bytes_per_second: Some(bytes_per_second),
+        topics: Some(topics),
+        subscriptions: Some(subscriptions),
+    }
+}
+
+/// Opens the audit topic, if one is configured.
+async fn open_audit(config: &Config, broker: &Broker, retention: Retention) -> Result<(), String> {
+    if config.audit.topic.is_empty() {
+        return Ok(());
+    }
+    let name = |key: &str, text: &str| Name::new(text).map_err(|error| format!("{key}: {error}"));
+    let project = name("audit.project", &config.audit.project)?;
+    let topic = name("audit.topic", &config.audit.topic)?;
+    let opened = broker.open_audit(project, topic, retention).await;
+    opened.map_err(|error| format!("the audit topic cannot be made: {error}"))
 }
 
 /// The control socket of a store on disk. Without it the service serves as well.

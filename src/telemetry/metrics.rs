@@ -31,6 +31,8 @@ pub struct Metrics {
     pub retention_held: IntGauge,
     /// Messages copied to a dead-letter topic.
     pub dead_lettered_messages: IntCounter,
+    /// Administrative calls that are not in the audit topic.
+    pub audit_lost: IntCounter,
     /// Compare-and-append or compare-and-set lost to another writer, by log kind.
     pub conflicts: IntCounterVec,
     /// Storage outcomes that had to be resolved by reading back, by log kind.
@@ -39,6 +41,8 @@ pub struct Metrics {
     pub actors: IntGaugeVec,
     /// Pulls that wait for messages.
     pub waiting_pulls: IntGauge,
+    /// Deliveries to endpoints.
+    pub push: PushMetrics,
     /// Unacknowledged messages, by project and subscription; the largest ones only.
     pub backlog: IntGaugeVec,
     /// Age in seconds of the oldest unacknowledged message, by project and subscription; the largest backlogs only.
@@ -105,6 +109,27 @@ pub struct CertificateMetrics {
     pub lists_until: IntGauge,
 }
 
+/// The metrics of push.
+#[derive(Debug)]
+pub struct PushMetrics {
+    /// Subscriptions that this node pushes.
+    pub subscriptions: IntGauge,
+    /// Messages that endpoints have taken, by project and subscription.
+    pub sent: IntCounterVec,
+    /// Deliveries that endpoints did not take, by project and subscription.
+    pub failed: IntCounterVec,
+    /// The HTTP status of the last delivery, 0 for no answer, by project and subscription.
+    pub last_status: IntGaugeVec,
+    /// Seconds of the last delivery, by project and subscription.
+    pub last_seconds: GaugeVec,
+    /// 0 while the endpoint's circuit is closed, 1 while it is tried, 2 while it is open, by project and subscription.
+    pub circuit: IntGaugeVec,
+    /// Deliveries under way.
+    pub in_flight: IntGauge,
+    /// Seconds of a delivery, over all subscriptions.
+    pub seconds: Histogram,
+}
+
 /// Bucket bounds in seconds for what takes microseconds to seconds.
 const SECONDS: [f64; 16] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -132,13 +157,13 @@ impl Metrics {
             published_bytes: make.counter("angelia_published_bytes_total", "Bytes published durably")?,
             delivered_messages: make.counter("angelia_delivered_messages_total", "Messages given to consumers")?,
             redelivered_messages: make.counter("angelia_redelivered_messages_total", "Messages given again")?,
-            acknowledged_messages: make
-                .counter("angelia_acknowledged_messages_total", "Messages acknowledged durably")?,
+            acknowledged_messages: make.counter("angelia_acknowledged_messages_total", "Messages acknowledged")?,
             forgotten_messages: make
                 .counter("angelia_forgotten_messages_total", "Unacknowledged messages that retention took")?,
             retention_held: make.gauge("angelia_retention_held", "1 while retention doubts the clock")?,
             dead_lettered_messages: make
-                .counter("angelia_dead_lettered_messages_total", "Messages copied to a dead-letter topic")?,
+                .counter("angelia_dead_lettered_messages_total", "Messages copied to dead letters")?,
+            audit_lost: make.counter("angelia_audit_lost_total", "Calls missing in the audit topic")?,
             conflicts: make.counters(
                 "angelia_store_conflicts_total",
                 "Conditional writes lost to another writer",
@@ -151,6 +176,7 @@ impl Metrics {
             )?,
             actors: make.gauges("angelia_actors", "Actors alive", &["kind"])?,
             waiting_pulls: make.gauge("angelia_waiting_pulls", "Pulls that wait for messages")?,
+            push: PushMetrics::new(&make)?,
             backlog: make.gauges(
                 "angelia_backlog_messages",
                 "Unacknowledged messages",
@@ -177,8 +203,7 @@ impl Metrics {
             store_health: make.gauges("angelia_store_health", "1 for the store's present condition", &["condition"])?,
             cql: Cql::new(&make)?,
             certificates: CertificateMetrics::new(&make)?,
-            uptime_seconds: make
-                .register(Gauge::new("angelia_uptime_seconds", "Seconds since the process started")?)?,
+            uptime_seconds: make.register(Gauge::new("angelia_uptime_seconds", "Seconds since the start")?)?,
             process_resident_bytes: make.gauge("angelia_process_resident_bytes", "Memory in use")?,
             process_cpu_seconds: make
                 .register(Counter::new("angelia_process_cpu_seconds_total", "Processor seconds used")?)?,
@@ -205,6 +230,40 @@ impl CertificateMetrics {
             refused: make.counters(refused, "Client certificates refused", &["reason"])?,
             reload_failures: make.counter(failures, "Files of authorities and revocation lists not taken over")?,
             lists_until: make.gauge(until, "Unix time at which the first revocation list is past its next update")?,
+        })
+    }
+}
+
+impl PushMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        Ok(Self {
+            subscriptions: make.gauge("angelia_pushed_subscriptions", "Subscriptions that this node pushes")?,
+            sent: make.counters(
+                "angelia_push_sent_messages_total",
+                "Messages that an endpoint has taken",
+                &["project", "subscription"],
+            )?,
+            failed: make.counters(
+                "angelia_push_failed_total",
+                "Deliveries that an endpoint did not take",
+                &["project", "subscription"],
+            )?,
+            last_status: make.gauges(
+                "angelia_push_last_status",
+                "HTTP status of the last delivery, 0 for no answer",
+                &["project", "subscription"],
+            )?,
+            last_seconds: make.register(GaugeVec::new(
+                Opts::new("angelia_push_last_seconds", "Seconds of the last delivery"),
+                &["project", "subscription"],
+            )?)?,
+            circuit: make.gauges(
+                "angelia_push_circuit",
+                "The endpoint's circuit: 0 closed, 1 being tried, 2 open",
+                &["project", "subscription"],
+            )?,
+            in_flight: make.gauge("angelia_push_in_flight", "Deliveries under way")?,
+            seconds: make.histogram("angelia_push_seconds", "Seconds of a delivery", &SECONDS)?,
         })
     }
 }

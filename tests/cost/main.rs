@@ -1,4 +1,5 @@
-//! What things cost, in counts that are the same on every machine: memory asked for, bytes written, syncs, appends.
+//! What things cost, in counts that are the same on every machine: memory asked for, bytes written, syncs, appends, wake-ups,
+//! instructions.
 //!
 //! Each test holds a bound a little above what is reached today: who exceeds it has made the hot path dearer, and either finds a way
 //! around or moves the bound and says why. Everything goes through the AMS dialect over the embedded store on a disk in memory.
@@ -10,6 +11,8 @@
 
 mod disk;
 mod heap;
+mod instructions;
+mod wakes;
 
 use actix_web::App;
 use actix_web::test as harness;
@@ -40,8 +43,13 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::of_segments(8 << 20).await
+    }
+
+    /// A service whose store has segments of so many bytes.
+    async fn of_segments(segment_bytes: u64) -> Self {
         let disk = CountingVfs::default();
-        let options = segment::Options { segment_bytes: 8 << 20, zero_fill: false, ..segment::Options::default() };
+        let options = segment::Options { segment_bytes, zero_fill: false, ..segment::Options::default() };
         let opened = SegmentStore::open(Path::new("/store"), options, Clock::System, Arc::new(disk.clone()));
         let store = Arc::new(opened.unwrap());
         // From here on the disk's work is what requests cause.

@@ -216,7 +216,7 @@ pub(crate) fn new_subscription(called: &str, topic: &str) -> NewSubscription {
         dead_letter_topic: (called == "letters").then(|| name("dead")),
         dead_letter_ttl: None,
     };
-    NewSubscription { name: name(called), topic: name(topic), settings, created_by: None }
+    NewSubscription { name: name(called), topic: name(topic), settings, push: None, acl: Vec::new(), created_by: None }
 }
 
 /// Moves a manual clock with the runtime's paused one.

@@ -1,6 +1,7 @@
 //! The bodies that clients send, each decoded in one pass. What a value means is the handlers' affair; here is only its shape.
 
 use super::json::{self, Malformed, Reader, document, is};
+use crate::domain::project::Quota;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -33,6 +34,8 @@ fn set<'a>(text: &mut Text<'a>, reader: &mut Reader<'a>) -> Result<()> {
 pub(crate) struct ProjectBody<'a> {
     pub(crate) name: Text<'a>,
     pub(crate) description: Text<'a>,
+    /// The whole new quota.
+    pub(crate) quota: Option<Quota>,
 }
 
 impl<'a> ProjectBody<'a> {
@@ -41,10 +44,32 @@ impl<'a> ProjectBody<'a> {
         document(body, |name, reader| match name {
             _ if is(name, "name") => set(&mut read.name, reader),
             _ if is(name, "description") => set(&mut read.description, reader),
+            _ if is(name, "quota") => quota(reader).map(|quota| read.quota = quota),
             _ => reader.skip(),
         })?;
         Ok(read)
     }
+}
+
+/// A quota; none for `null`. Numbers below 0 are no quota.
+fn quota(reader: &mut Reader<'_>) -> Result<Option<Quota>> {
+    if reader.null()? {
+        return Ok(None);
+    }
+    let mut quota = Quota::default();
+    reader.object(&mut |name, reader| {
+        let slot = match name {
+            _ if is(name, "messagesPerSecond") => &mut quota.messages_per_second,
+            _ if is(name, "bytesPerSecond") => &mut quota.bytes_per_second,
+            _ if is(name, "topics") => &mut quota.topics,
+            _ if is(name, "subscriptions") => &mut quota.subscriptions,
+            _ => return reader.skip(),
+        };
+        let malformed = reader.malformed();
+        *slot = reader.optional_integer()?.map(u64::try_from).transpose().map_err(|_| malformed)?;
+        Ok(())
+    })?;
+    Ok(Some(quota))
 }
 
 /// A project's entry in a user.
@@ -176,8 +201,8 @@ pub(crate) struct SubscriptionBody<'a> {
     pub(crate) topic: Text<'a>,
     pub(crate) ack_deadline_seconds: i64,
     pub(crate) ack_mode: Text<'a>,
-    /// Whether a push configuration holds anything but defaults.
-    pub(crate) push: bool,
+    /// None when there is none, or it holds nothing but defaults: no push.
+    pub(crate) push: Option<PushBody<'a>>,
 }
 
 impl<'a> SubscriptionBody<'a> {
@@ -190,7 +215,7 @@ impl<'a> SubscriptionBody<'a> {
                 read.ack_deadline_seconds = reader.optional_integer()?.unwrap_or(read.ack_deadline_seconds);
                 Ok(())
             }
-            _ if is(name, "pushConfig") => push_config(reader).map(|push| read.push = push),
+            _ if is(name, "pushConfig") => PushBody::read(reader).map(|push| read.push = push),
             _ if is(name, "name") || is(name, "createdOn") => reader.optional_string().map(|_| ()),
             _ => reader.skip(),
         })?;
@@ -198,36 +223,84 @@ impl<'a> SubscriptionBody<'a> {
     }
 }
 
-/// Whether a push configuration, right in its types, holds anything but defaults.
-fn push_config(reader: &mut Reader<'_>) -> Result<bool> {
-    const TEXTS: [&str; 6] =
-        ["type", "pushEndpoint", "verificationHash", "mattermostUrl", "mattermostUsername", "mattermostChannel"];
-    let mut given = false;
-    reader.object(&mut |name, reader| {
-        given |= match name {
-            _ if TEXTS.iter().any(|text| is(name, text)) => !reader.optional_string()?.unwrap_or_default().is_empty(),
-            _ if is(name, "maxMessages") => reader.optional_integer()?.unwrap_or(0) != 0,
-            _ if is(name, "verified") || is(name, "base64Decode") => reader.optional_boolean()?.unwrap_or(false),
-            _ if is(name, "authorizationHeader") || is(name, "retryPolicy") => policy(reader)?,
-            _ => reader.skip().map(|()| false)?,
-        };
-        Ok(())
-    })?;
-    Ok(given)
+/// A push configuration, as it was given.
+#[derive(Debug, Default)]
+pub(crate) struct PushBody<'a> {
+    /// None when it is not there, which is not the same as empty.
+    pub(crate) kind: Text<'a>,
+    pub(crate) endpoint: Text<'a>,
+    pub(crate) messages_max: i64,
+    pub(crate) authorization: PolicyBody<'a>,
+    pub(crate) retry: PolicyBody<'a>,
+    pub(crate) mattermost_url: Text<'a>,
+    pub(crate) mattermost_username: Text<'a>,
+    pub(crate) mattermost_channel: Text<'a>,
+    /// None when it is not there.
+    pub(crate) base64_decode: Option<bool>,
+    /// Whether anything but defaults was given.
+    given: bool,
 }
 
-/// Whether an authorization header or retry policy holds anything.
-fn policy(reader: &mut Reader<'_>) -> Result<bool> {
-    let mut given = false;
-    reader.object(&mut |name, reader| {
-        given |= match name {
-            _ if is(name, "type") || is(name, "value") => !reader.optional_string()?.unwrap_or_default().is_empty(),
-            _ if is(name, "period") => reader.optional_integer()?.unwrap_or(0) != 0,
-            _ => reader.skip().map(|()| false)?,
-        };
-        Ok(())
-    })?;
-    Ok(given)
+/// An authorization header or a retry policy, as it was given.
+#[derive(Debug, Default)]
+pub(crate) struct PolicyBody<'a> {
+    pub(crate) kind: Text<'a>,
+    pub(crate) period: i64,
+    /// Whether anything but defaults was given.
+    given: bool,
+}
+
+impl<'a> PushBody<'a> {
+    /// Reads one; none when it is absent, or holds nothing but defaults.
+    fn read(reader: &mut Reader<'a>) -> Result<Option<Self>> {
+        let mut read = Self::default();
+        reader.object(&mut |name, reader| match name {
+            _ if is(name, "type") => text(&mut read.kind, &mut read.given, reader),
+            _ if is(name, "pushEndpoint") => text(&mut read.endpoint, &mut read.given, reader),
+            _ if is(name, "mattermostUrl") => text(&mut read.mattermost_url, &mut read.given, reader),
+            _ if is(name, "mattermostUsername") => text(&mut read.mattermost_username, &mut read.given, reader),
+            _ if is(name, "mattermostChannel") => text(&mut read.mattermost_channel, &mut read.given, reader),
+            _ if is(name, "verificationHash") => text(&mut None, &mut read.given, reader),
+            _ if is(name, "maxMessages") => {
+                read.messages_max = reader.optional_integer()?.unwrap_or(read.messages_max);
+                read.given |= read.messages_max != 0;
+                Ok(())
+            }
+            _ if is(name, "base64Decode") => {
+                read.base64_decode = reader.optional_boolean()?.or(read.base64_decode);
+                read.given |= read.base64_decode == Some(true);
+                Ok(())
+            }
+            _ if is(name, "verified") => reader.optional_boolean().map(|given| read.given |= given == Some(true)),
+            _ if is(name, "authorizationHeader") => read.authorization.read(reader),
+            _ if is(name, "retryPolicy") => read.retry.read(reader),
+            _ => reader.skip(),
+        })?;
+        let given = read.given || read.authorization.given || read.retry.given;
+        Ok(given.then_some(read))
+    }
+}
+
+impl<'a> PolicyBody<'a> {
+    fn read(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        reader.object(&mut |name, reader| match name {
+            _ if is(name, "type") => text(&mut self.kind, &mut self.given, reader),
+            _ if is(name, "value") => text(&mut None, &mut self.given, reader),
+            _ if is(name, "period") => {
+                self.period = reader.optional_integer()?.unwrap_or(self.period);
+                self.given |= self.period != 0;
+                Ok(())
+            }
+            _ => reader.skip(),
+        })
+    }
+}
+
+/// Sets a text unless the value is `null`, and notes when it is not empty.
+fn text<'a>(into: &mut Text<'a>, given: &mut bool, reader: &mut Reader<'a>) -> Result<()> {
+    set(into, reader)?;
+    *given |= into.as_ref().is_some_and(|text| !text.is_empty());
+    Ok(())
 }
 
 /// Pull: both members are strings that hold a number and a boolean; a number and a boolean are taken too.

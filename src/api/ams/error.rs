@@ -2,6 +2,7 @@
 
 use super::paths::{Operation, Route};
 use super::render::{self, Indent};
+use crate::domain::schema::Fault;
 use crate::domain::{Error, Resource};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -31,6 +32,19 @@ pub(crate) enum Refusal {
     Met(Error),
 }
 
+impl Refusal {
+    /// After how many seconds trying again makes sense, where that is known.
+    pub(crate) fn after(&self) -> Option<u32> {
+        match self {
+            Self::Met(Error::QuotaExceeded { after: Some(after), .. }) => {
+                let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+                Some(u32::try_from(seconds).unwrap_or(u32::MAX).max(1))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         Self::Said(failure)
@@ -58,6 +72,8 @@ impl Failure {
     pub(crate) const OUT_OF_BOUNDS: Self = failure(400, Cow::Borrowed("Offset out of bounds"), "INVALID_ARGUMENT");
     pub(crate) const PUSH_DISABLED: Self =
         failure(409, Cow::Borrowed("Push functionality is currently disabled"), "CONFLICT");
+    pub(crate) const PUSH_UNAVAILABLE: Self =
+        failure(500, Cow::Borrowed("Push functionality is currently unavailable"), "INTERNAL_SERVER_ERROR");
     pub(crate) const NOT_A_MEMBER: Self = failure(
         403,
         Cow::Borrowed("Access to this resource is forbidden. User is not a member of the project"),
@@ -77,6 +93,11 @@ impl Failure {
     /// `E400G`.
     pub(crate) fn arguments(of: &str) -> Self {
         Self::argument(format!("Invalid {of} Arguments"))
+    }
+
+    /// `E401V`: no blank after the full stop.
+    pub(crate) fn unverified(why: &str) -> Self {
+        failure(401, format!("Endpoint verification failed.{why}").into(), "UNAUTHORIZED")
     }
 
     /// `E404`.
@@ -167,8 +188,17 @@ pub(crate) fn translate(route: &Route, error: &Error) -> Failure {
         }
         Error::AlreadyExists(Resource::Project) => Failure::already_exists("Project"),
         Error::AlreadyExists(resource) => Failure::already_exists(named(*resource)),
+        Error::Invalid { what: "schema", why } => Failure::argument(why.clone()),
+        Error::Violation { message, fault } => Failure::argument(violation(*message, fault)),
+        Error::SchemaUnusable(_) => Failure::internal("Could not load schema for topic"),
+        Error::QuotaExceeded { what, .. } => {
+            failure(429, Cow::Owned(format!("The project's quota of {what} is used up")), "RESOURCE_EXHAUSTED")
+        }
+        Error::Protected(_) => Failure::FORBIDDEN,
         Error::Invalid { .. } if operation == Op::TopicsPublish => Failure::arguments("Message"),
-        Error::Invalid { .. } if operation == Op::SubscriptionsCreate => Failure::arguments("Subscription"),
+        Error::Invalid { .. } if matches!(operation, Op::SubscriptionsCreate | Op::SubscriptionsModifyPushConfig) => {
+            Failure::arguments("Subscription")
+        }
         Error::Invalid { what, why } => Failure::argument(format!("Invalid {what}: it {why}")),
         Error::TooLarge { .. } => Failure::TOO_LARGE,
         Error::TopicGone => match operation {
@@ -188,6 +218,26 @@ pub(crate) fn translate(route: &Route, error: &Error) -> Failure {
         Error::Changed | Error::StaleIncarnation => Failure::later("Changed by another request, try again"),
         // Whatever else is wrong is ours, and told to the log alone.
         _ => Failure::internal(store_text(operation)),
+    }
+}
+
+/// What is wrong with a message, in the original's words (`ams-v1.md` §7.3, its spelling included).
+fn violation(message: usize, fault: &Fault) -> String {
+    let listed = |of: &str, broken: &[String]| match broken {
+        [one] => format!("Message {message} {of} not valid,{one}"),
+        many => {
+            let numbered = many.iter().zip(1..).map(|(line, number)| format!("{number}){line}."));
+            format!("Message {message} {of} not valid.{}", numbered.collect::<String>())
+        }
+    };
+    match fault {
+        Fault::NotBase64(at) => {
+            format!("Message {message} is not in valid base64 enocding,illegal base64 data at input byte {at}")
+        }
+        Fault::NotJson(why) => format!("Message {message} data is not valid JSON format,{why}"),
+        Fault::Payload(broken) => listed("data is", broken),
+        Fault::NotAvro(why) => format!("Message {message} is not valid.{why}"),
+        Fault::Attributes(broken) => listed("attributes are", broken),
     }
 }
 

@@ -6,6 +6,7 @@
 //! The original's defects that are kept, mended or decided are numbered in the contract's §13; code that follows one says so.
 
 mod acl;
+mod audit;
 mod bindings;
 mod bodies;
 mod cors;
@@ -24,10 +25,12 @@ mod principal;
 mod projects;
 mod publish;
 mod pull;
+mod push;
 mod query;
 mod render;
 mod request;
 mod room;
+mod schemas;
 mod status;
 mod subscriptions;
 mod times;
@@ -37,6 +40,8 @@ pub mod x509;
 
 #[cfg(test)]
 mod tests;
+
+pub use push::{Condition, Push, Pusher, Unverified};
 
 use crate::auth::{Auth, Token};
 use crate::broker::Broker;
@@ -139,6 +144,8 @@ pub struct Ams {
     auth: Auth,
     metrics: metrics::RouteMetrics,
     options: ArcSwap<AmsOptions>,
+    /// None while nothing is pushed.
+    push: Option<Push>,
     /// The first half of all requests' ids, random, and how many there were: the second.
     requests: (u64, AtomicU64),
     /// Of request bodies.
@@ -157,10 +164,17 @@ impl Ams {
             auth,
             metrics: metrics::RouteMetrics::new(metrics),
             options: ArcSwap::from_pointee(options),
+            push: None,
             requests: (Uuid::new_v4().as_u64_pair().0, AtomicU64::new(0)),
             bodies: Room::new(room),
             answers: Room::new(room),
         }
+    }
+
+    /// The dialect with push on.
+    #[must_use]
+    pub fn with_push(self, push: Push) -> Self {
+        Self { push: Some(push), ..self }
     }
 
     /// Puts other options in force, for requests from now on.

@@ -91,6 +91,7 @@ fn queries(operation: Op) -> Vec<&'static str> {
         Op::Status => vec!["details"],
         Op::BindingsList => vec!["authID"],
         Op::SubscriptionsTimeToOffset => vec!["time"],
+        Op::SchemasValidate => vec!["attributes"],
         _ => Vec::new(),
     }
 }
@@ -118,12 +119,21 @@ fn body(operation: Op) -> Option<(Value, bool)> {
     let text = json!({ "type": "string" });
     let body = match operation {
         Op::ProjectsCreate => object(json!({ "description": text })),
-        Op::ProjectsUpdate => object(json!({ "name": text, "description": text })),
+        Op::ProjectsUpdate => object(json!({ "name": text, "description": text, "quota": quota() })),
         Op::UsersCreate | Op::UsersUpdate | Op::MembersCreate | Op::MembersUpdate => user(),
         Op::MembersAdd => object(json!({ "roles": strings() })),
         Op::MembersRemove => return Some((json!({}), false)),
+        Op::TopicsCreate | Op::TopicsAttachSchema => return Some((object(json!({ "schema": text })), false)),
+        Op::SchemasCreate | Op::SchemasUpdate => object(json!({
+            "name": { "type": "string", "examples": ["projects/project/schemas/schema"] },
+            "type": { "type": "string", "enum": ["json", "avro"] },
+            "schema": { "type": "object" },
+            "attributes": { "type": "object", "description": "A JSON Schema of the map of attributes." },
+        })),
+        Op::SchemasValidate => {
+            json!({ "description": "The JSON document itself; for Avro an object with `data` as base64." })
+        }
         Op::BindingsCreate | Op::BindingsUpdate => binding(),
-        Op::TopicsCreate => return Some((object(json!({ "schema": text })), false)),
         Op::TopicsPublish => publish(),
         Op::TopicsModifyAcl | Op::SubscriptionsModifyAcl => object(json!({ "authorized_users": strings() })),
         Op::SubscriptionsCreate => subscription(),
@@ -136,10 +146,16 @@ fn body(operation: Op) -> Option<(Value, bool)> {
             "ackDeadlineSeconds": { "type": "integer", "minimum": 0, "maximum": 600 },
             "ackIds": strings(),
         })),
+        Op::SubscriptionsModifyPushConfig => object(json!({ "pushConfig": push_config() })),
         Op::SubscriptionsModifyOffset => object(json!({ "offset": { "type": "integer" } })),
         _ => return None,
     };
     Some((body, true))
+}
+
+fn quota() -> Value {
+    let most = json!({ "type": "integer", "minimum": 0 });
+    object(json!({ "messagesPerSecond": most, "bytesPerSecond": most, "topics": most, "subscriptions": most }))
 }
 
 fn user() -> Value {
@@ -183,10 +199,26 @@ fn subscription() -> Value {
         "topic": { "type": "string", "examples": ["projects/project/topics/topic"] },
         "ackDeadlineSeconds": { "type": "integer", "minimum": 0 },
         "ackMode": { "type": "string", "enum": ["", "cumulative", "individual"] },
-        "pushConfig": { "type": "object" },
+        "pushConfig": push_config(),
     }));
     fields["required"] = json!(["topic"]);
     fields
+}
+
+fn push_config() -> Value {
+    let text = json!({ "type": "string" });
+    let kind = |kinds: &[&str]| json!({ "type": "string", "enum": kinds });
+    object(json!({
+        "type": kind(&["http_endpoint", "mattermost"]),
+        "pushEndpoint": { "type": "string", "examples": ["https://recv.example.org:5000/receive_here"] },
+        "maxMessages": { "type": "integer" },
+        "authorizationHeader": object(json!({ "type": kind(&["autogen", "disabled"]) })),
+        "retryPolicy": object(json!({ "type": kind(&["linear", "slowstart"]), "period": { "type": "integer" } })),
+        "mattermostUrl": text,
+        "mattermostUsername": text,
+        "mattermostChannel": text,
+        "base64Decode": { "type": "boolean" },
+    }))
 }
 
 /// Every status that an operation may answer.
@@ -218,6 +250,10 @@ fn responses(route: &Route) -> Value {
         fails(413, "A body or a message that is too large");
         fails(409, "Something is in the way: it exists already, or what it needs is gone");
     }
+    if operation == Op::SubscriptionsVerifyPushEndpoint {
+        fails(401, "No token, a wrong one, a role that may not; or the endpoint does not answer the hash");
+        fails(409, "Push is off, the subscription is not pushed to an endpoint, or is verified already");
+    }
     if operation == Op::SubscriptionsTimeToOffset {
         fails(409, "There is no message at or after the time");
     }
@@ -240,6 +276,8 @@ fn success(operation: Op) -> Value {
             | Op::SubscriptionsDelete
             | Op::TopicsModifyAcl
             | Op::SubscriptionsModifyAcl
+            | Op::SubscriptionsModifyPushConfig
+            | Op::SubscriptionsVerifyPushEndpoint
             | Op::SubscriptionsModifyOffset
             | Op::SubscriptionsModifyAckDeadline
     );

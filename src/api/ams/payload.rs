@@ -69,9 +69,13 @@ pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Writes a payload as a `data` text.
 pub(crate) fn show(payload: &Payload, json: &mut Json) {
-    match (payload.form, std::str::from_utf8(&payload.bytes)) {
-        (PayloadForm::Verbatim, Ok(text)) => json.string(text),
-        _ => json.base64(&payload.bytes),
+    let text = match payload.form {
+        PayloadForm::Verbatim => std::str::from_utf8(&payload.bytes).ok(),
+        PayloadForm::Binary | PayloadForm::Json => None,
+    };
+    match text {
+        Some(text) => json.string(text),
+        None => json.base64(&payload.bytes),
     }
 }
 

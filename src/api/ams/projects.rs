@@ -1,4 +1,7 @@
 //! Projects: list, show, create, update, delete.
+//!
+//! Beyond the original, a service admin may give a project a `quota` of its own by an update: an object of `messagesPerSecond`,
+//! `bytesPerSecond`, `topics`, `subscriptions`; one left out is as configured, 0 is without bound. It is shown only where it was given.
 
 use super::bodies::ProjectBody;
 use super::error::Failure;
@@ -7,7 +10,7 @@ use super::render::{self, Indent, Json};
 use super::request::{Answer, Call};
 use super::users::creator;
 use crate::broker::{NewProject, ProjectChange};
-use crate::domain::project::Project;
+use crate::domain::project::{Project, Quota};
 use crate::domain::{Error, Name};
 use std::borrow::Cow;
 
@@ -17,6 +20,22 @@ fn write(project: &Project, created_by: &str, json: &mut Json) {
     json.field("modified_on").seconds(project.modified_at);
     json.field_unless_empty("created_by", created_by);
     json.field_unless_empty("description", &project.description);
+    let Quota { messages_per_second, bytes_per_second, topics, subscriptions } = project.quota;
+    let own = [
+        ("messagesPerSecond", messages_per_second),
+        ("bytesPerSecond", bytes_per_second),
+        ("topics", topics),
+        ("subscriptions", subscriptions),
+    ];
+    if project.quota != Quota::default() {
+        json.field("quota").object(|json| {
+            for (name, most) in own {
+                if let Some(most) = most {
+                    json.field(name).number(most);
+                }
+            }
+        });
+    }
 }
 
 async fn shown(call: &Call<'_>, project: &Project) -> Answer {
@@ -64,7 +83,13 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
     let body = ProjectBody::decode(&call.body).map_err(|_| Failure::INVALID_BODY)?;
     let given = |text: Option<Cow<'_, str>>| text.filter(|text| !text.is_empty()).map(Cow::into_owned);
     let change = ProjectChange { name: new_name(body.name, "project")?, description: given(body.description) };
-    let project = call.ams.broker.update_project(call.project_id()?, change).await?;
+    if body.quota.is_some() && !call.principal.is_privileged() {
+        return Err(Failure::FORBIDDEN.into());
+    }
+    let mut project = call.ams.broker.update_project(call.project_id()?, change).await?;
+    if let Some(quota) = body.quota {
+        project = call.ams.broker.set_project_quota(project.id, quota).await?;
+    }
     shown(call, &project).await
 }
 

@@ -3,6 +3,7 @@
 use super::bodies::{self, DeadlineBody, PullBody};
 use super::error::{Failure, Refusal};
 use super::payload;
+use super::push;
 use super::render::{self, Indent, Json};
 use super::request::{Answer, Call};
 use crate::api::client_gone;
@@ -16,6 +17,9 @@ use std::time::Duration;
 /// Gives messages out. A pull that waits ends when its client goes.
 pub(crate) async fn pull(call: &Call<'_>) -> Answer {
     let subscription = call.subscription().await?;
+    if subscription.push.is_some() {
+        push::check_puller(call)?;
+    }
     call.principal.check_subscription(call.ams, &subscription)?;
     let Ok(body) = PullBody::decode(&call.body) else { return Err(bad_body(call, &subscription).await) };
     let request = PullRequest {

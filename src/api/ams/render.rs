@@ -3,8 +3,10 @@
 
 use super::payload;
 use crate::domain::Timestamp;
+use serde_json::Value;
 use std::fmt::Display;
 use std::io::Write;
+use std::ops::Range;
 
 /// How a body is laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Json {
     depth: usize,
     /// Nothing stands in the present object or array yet.
     first: bool,
+    /// The time written last, and where: messages that were stored together have the same.
+    time: Option<(Timestamp, Range<usize>)>,
 }
 
 /// Renders a body that is one object of these fields.
@@ -39,7 +43,7 @@ pub(crate) fn object_of(indent: Indent, bytes: usize, fields: impl FnOnce(&mut J
         Indent::One => 1,
         Indent::Compact => 0,
     };
-    let mut json = Json { out: Vec::with_capacity(bytes), step, depth: 0, first: true };
+    let mut json = Json { out: Vec::with_capacity(bytes), step, depth: 0, first: true, time: None };
     json.object(fields);
     json.out
 }
@@ -76,6 +80,34 @@ impl Json {
         if self.step > 0 {
             self.out.push(b'\n');
             self.out.resize(self.out.len() + self.step * self.depth, b' ');
+        }
+    }
+
+    /// A JSON value, names in order, numbers as Go writes those it has read.
+    pub(crate) fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.number("null"),
+            Value::Bool(flag) => self.boolean(*flag),
+            Value::Number(number) => match number.as_f64() {
+                Some(float) if number.is_f64() => self.float(float),
+                _ => self.number(number),
+            },
+            Value::String(text) => self.string(text),
+            Value::Array(items) => self.array(|json| items.iter().for_each(|item| json.item().value(item))),
+            Value::Object(fields) => {
+                self.object(|json| fields.iter().for_each(|(name, field)| json.entry(name).value(field)));
+            }
+        }
+    }
+
+    /// The shortest digits that read back the same; with an exponent when very large or small.
+    fn float(&mut self, float: f64) {
+        let size = float.abs();
+        if size != 0.0 && !(1e-6..1e21).contains(&size) {
+            let text = format!("{float:e}");
+            self.number(if size >= 1.0 { text.replace('e', "e+") } else { text });
+        } else {
+            self.number(float);
         }
     }
 
@@ -155,9 +187,15 @@ impl Json {
 
     /// A time with its fraction of a second, if it has one.
     pub(crate) fn time(&mut self, time: Timestamp) {
+        if let Some((_, place)) = self.time.clone().filter(|(at, _)| *at == time) {
+            self.out.extend_from_within(place);
+            return;
+        }
+        let begin = self.out.len();
         self.out.push(b'"');
         super::times::write(time, &mut self.out);
         self.out.push(b'"');
+        self.time = Some((time, begin..self.out.len()));
     }
 }
 
@@ -225,6 +263,16 @@ mod tests {
         let compact = object(Indent::Compact, sample);
         let expected = r#"{"name":"a","none":{},"empty":[],"list":[{"n":1},2],"yes":true}"#;
         assert_eq!(String::from_utf8(compact).unwrap(), expected);
+    }
+
+    #[test]
+    fn values_are_written_as_go_writes_what_it_has_read() {
+        let value: Value =
+            serde_json::from_str(r#"{"b":[1.0,0.5,1e21,1.5e-7,18446744073709551615],"a":{"<":null},"c":true}"#)
+                .unwrap();
+        let body = object(Indent::Compact, |json| json.field("v").value(&value));
+        let expected = r#"{"v":{"a":{"\u003c":null},"b":[1,0.5,1e+21,1.5e-7,18446744073709551615],"c":true}}"#;
+        assert_eq!(String::from_utf8(body).unwrap(), expected);
     }
 
     #[test]

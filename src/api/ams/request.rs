@@ -1,11 +1,14 @@
 //! One request from its head to its answer: the order of everything, and which function serves which route.
 
+use super::audit::Witness;
 use super::error::{Failure, JSON, Refusal, translate};
 use super::paths::{Match, Operation, RequestPath, Route, Variables};
 use super::principal::{self, Principal};
 use super::query::Query;
 use super::room::{Large, SMALL, Share};
-use super::{Ams, bindings, cors, members, offsets, projects, publish, pull, status, subscriptions, topics, users};
+use super::{
+    Ams, bindings, cors, members, offsets, projects, publish, pull, push, schemas, status, subscriptions, topics, users,
+};
 use crate::api::hang_up;
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
@@ -13,7 +16,7 @@ use crate::domain::topic::Topic;
 use crate::domain::{Name, ProjectId};
 use crate::telemetry::logging::redact;
 
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -90,10 +93,24 @@ async fn respond(ams: &Ams, id: Uuid, request: &HttpRequest, found: Match<'_>, p
             return HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("404 page not found\n");
         }
     };
-    match serve(ams, request, route, variables, payload).await {
-        Ok(body) => shown(ams, body),
-        Err(refusal) => refused(id, route, refusal).answer(),
+    let mut witness = Witness::of(ams, id, request, route);
+    let who = witness.as_mut().map(|witness| &mut witness.who);
+    let (answer, failure) = match serve(ams, request, route, variables, payload, who).await {
+        Ok(body) => (shown(ams, body), None),
+        Err(refusal) => {
+            let after = refusal.after();
+            let failure = refused(id, route, refusal);
+            let mut answer = failure.answer();
+            if let Some(seconds) = after {
+                answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+            }
+            (answer, Some(failure))
+        }
+    };
+    if let Some(witness) = witness {
+        witness.tell(failure.as_ref()).await;
     }
+    answer
 }
 
 /// A success with its body. A large one counts until its client has taken it.
@@ -129,13 +146,14 @@ fn refused(id: Uuid, route: &Route, refusal: Refusal) -> Failure {
     failure
 }
 
-/// The contract's order of checks, then the handler.
+/// The contract's order of checks, then the handler. `who` is told of the caller where the call is told to the audit topic.
 async fn serve(
     ams: &Ams,
     request: &HttpRequest,
     route: &'static Route,
     variables: Variables<'_>,
     payload: &mut Payload,
+    who: Option<&mut Option<Principal>>,
 ) -> Answer {
     principal::check_names(&variables)?;
     let query = Query::new(request.query_string());
@@ -147,6 +165,9 @@ async fn serve(
         _ => {}
     }
     let principal = principal::admit(ams, route, &variables, token).await?;
+    if let Some(who) = who {
+        *who = Some(principal.clone());
+    }
     let mut share = ams.bodies.share();
     let body = body(ams, request, payload, &mut share).await?;
     dispatch(route.operation, &Call { ams, request, variables, query, principal, body }).await
@@ -170,12 +191,22 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::SubscriptionsDelete => subscriptions::delete(call).await,
         Op::SubscriptionsAcl => subscriptions::acl(call).await,
         Op::SubscriptionsModifyAcl => subscriptions::modify_acl(call).await,
+        Op::SubscriptionsModifyPushConfig => push::modify(call).await,
+        Op::SubscriptionsVerifyPushEndpoint => push::verify(call).await,
         Op::TopicsList => topics::list(call).await,
         Op::TopicsShow => topics::show(call).await,
         Op::TopicsCreate => topics::create(call).await,
         Op::TopicsDelete => topics::delete(call).await,
         Op::TopicsAcl => topics::acl(call).await,
         Op::TopicsModifyAcl => topics::modify_acl(call).await,
+        Op::TopicsAttachSchema => topics::attach_schema(call).await,
+        Op::TopicsDetachSchema => topics::detach_schema(call).await,
+        Op::SchemasValidate => schemas::validate(call).await,
+        Op::SchemasCreate => schemas::create(call).await,
+        Op::SchemasShow => schemas::show(call).await,
+        Op::SchemasList => schemas::list(call).await,
+        Op::SchemasUpdate => schemas::update(call).await,
+        Op::SchemasDelete => schemas::delete(call).await,
         Op::ProjectsList => projects::list(call).await,
         Op::ProjectsShow => projects::show(call).await,
         Op::ProjectsCreate => projects::create(call).await,

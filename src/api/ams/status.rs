@@ -29,9 +29,21 @@ pub(crate) async fn status(ams: &Ams, query: Query<'_>, token: Option<Token>) ->
             return Err(Failure::UNAUTHORIZED.into());
         }
     }
+    let Some(push) = &ams.push else {
+        return Ok(render::object(Indent::One, |json| {
+            json.field("status").string("ok");
+            json.field("push_functionality").string("disabled");
+        }));
+    };
+    let status = if push.has_worker(ams).await? { "ok" } else { "warning" };
     Ok(render::object(Indent::One, |json| {
-        json.field("status").string("ok");
-        json.field("push_functionality").string("disabled");
+        json.field("status").string(status);
+        json.field("push_servers").array(|json| {
+            json.item().object(|json| {
+                json.field("endpoint").string(&push.endpoint);
+                json.field("status").string("SERVING");
+            });
+        });
     }))
 }
 

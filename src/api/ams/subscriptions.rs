@@ -3,6 +3,7 @@
 use super::acl;
 use super::bodies::SubscriptionBody;
 use super::error::{Failure, Refusal};
+use super::push;
 use super::query::next_token;
 use super::render::{self, Indent, Json};
 use super::request::{Answer, Call};
@@ -12,32 +13,23 @@ use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::{Name, Resource, limits};
 use std::time::Duration;
 
-fn write(project: &Project, subscription: &Subscription, json: &mut Json) {
+fn write(project: &Project, subscription: &Subscription, status: Option<&str>, json: &mut Json) {
     json.field("name").string(&format!("/projects/{}/subscriptions/{}", project.name, subscription.name));
     json.field("topic").string(&format!("/projects/{}/topics/{}", project.name, subscription.topic));
-    json.field("pushConfig").object(|json| {
-        json.field("type").string("");
-        json.field("pushEndpoint").string("");
-        json.field("maxMessages").number(0);
-        json.field("authorizationHeader").object(|_| ());
-        json.field("retryPolicy").object(|_| ());
-        json.field("verificationHash").string("");
-        json.field("verified").boolean(false);
-        json.field("mattermostUrl").string("");
-        json.field("mattermostUsername").string("");
-        json.field("mattermostChannel").string("");
-        json.field("base64Decode").boolean(false);
-    });
+    json.field("pushConfig").object(|json| push::write(subscription.push.as_ref(), json));
     json.field("ackDeadlineSeconds").number(subscription.settings.ack_deadline.as_secs());
     if subscription.settings.mode == AckMode::Individual {
         json.field("ackMode").string("individual");
     }
+    if let Some(status) = status {
+        json.field("pushStatus").string(status);
+    }
     json.field("createdOn").seconds(subscription.created_at);
 }
 
-fn shown(call: &Call<'_>, subscription: &Subscription) -> Answer {
+fn shown(call: &Call<'_>, subscription: &Subscription, status: Option<&str>) -> Answer {
     let project = call.project()?;
-    Ok(render::object(Indent::Three, |json| write(project, subscription, json)))
+    Ok(render::object(Indent::Three, |json| write(project, subscription, status, json)))
 }
 
 /// The subscriptions that the caller may see, newest first.
@@ -48,7 +40,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let page = call.ams.broker.subscriptions(project.id, page, &visible).await?;
     Ok(render::object(Indent::Three, |json| {
         json.field("subscriptions").array(|json| {
-            page.items.iter().for_each(|item| json.item().object(|json| write(project, item, json)));
+            page.items.iter().for_each(|item| json.item().object(|json| write(project, item, None, json)));
         });
         json.field("nextPageToken").string(&next_token(&page));
         json.field("totalSize").number(page.total);
@@ -66,7 +58,9 @@ pub(crate) async fn list_by_topic(call: &Call<'_>) -> Answer {
 
 /// The path's subscription.
 pub(crate) async fn show(call: &Call<'_>) -> Answer {
-    shown(call, &*call.subscription().await?)
+    let subscription = call.subscription().await?;
+    let status = push::status(call, &subscription)?;
+    shown(call, &subscription, status.as_deref())
 }
 
 /// Makes the path's subscription, at the present end of its topic.
@@ -86,17 +80,24 @@ pub(crate) async fn create(call: &Call<'_>) -> Answer {
     let project = call.project()?;
     let topic = topic_of(project, body.topic.as_deref().unwrap_or_default())?;
     call.ams.broker.topic(project.id, &topic).await?;
-    if body.push {
-        return Err(Failure::PUSH_DISABLED.into());
-    }
+    let push = match &body.push {
+        Some(body) => Some(push::new(call, body).await?),
+        None => None,
+    };
+    let acl = push.as_ref().and_then(|push| push::worker_of(call, push)).into_iter().collect();
     let new = NewSubscription {
         name: call.name("subscription")?,
         topic,
         settings: Settings { mode, ack_deadline, max_attempts: None, dead_letter_topic: None, dead_letter_ttl: None },
+        push,
+        acl,
         created_by: call.principal.user_id(),
     };
     let subscription = call.ams.broker.create_subscription(project.id, new).await?;
-    shown(call, &subscription)
+    if !subscription.acl.is_empty() {
+        push::join(call).await?;
+    }
+    shown(call, &subscription, None)
 }
 
 /// The topic's name in a reference. As sloppy as the original where clients may lean on it: one of the two words may be wrong
@@ -115,8 +116,12 @@ fn topic_of(project: &Project, reference: &str) -> Result<Name, Refusal> {
 
 /// Removes the path's subscription.
 pub(crate) async fn delete(call: &Call<'_>) -> Answer {
-    call.ams.broker.delete_subscription(call.project_id()?, &call.name("subscription")?).await?;
-    Ok(Vec::new())
+    let (project, name) = (call.project()?, call.name("subscription")?);
+    let subscription = call.ams.broker.subscription(project.id, &name).await?;
+    let deactivated = push::deactivated(call, &subscription)?;
+    call.ams.broker.delete_subscription(project.id, &name).await?;
+    let Some(message) = deactivated else { return Ok(Vec::new()) };
+    Ok(render::object(Indent::Compact, |json| json.field("message").string(&message)))
 }
 
 /// Who may consume.

@@ -1,11 +1,12 @@
-//! What projects, topics, subscriptions and users have in common: an identity, a unique name, a truth and a hint.
+//! What projects, topics, subscriptions, schemas and users have in common: an identity, a unique name, a truth and a hint.
 
 use crate::broker::codec::document::{Account, Thing, TokenHash, Truth};
-use crate::broker::documents::keys::{HintKey, Keyed, SubscriptionKey, TopicKey};
+use crate::broker::documents::keys::{HintKey, Keyed, SchemaKey, SubscriptionKey, TopicKey};
 use crate::domain::project::Project;
+use crate::domain::schema::Schema;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
-use crate::domain::{Incarnation, Name, ProjectId, Resource, SubscriptionId, TopicId, UserId};
+use crate::domain::{Incarnation, Name, ProjectId, Resource, SchemaId, SubscriptionId, TopicId, UserId};
 use crate::storage::{Key, LogId};
 
 /// What becomes of a name's document when its holder gives the name up.
@@ -127,6 +128,25 @@ impl Entity for Subscription {
     }
     fn log(&self) -> Option<LogId> {
         Some(LogId(self.log.0))
+    }
+}
+
+impl Entity for Schema {
+    type Key = SchemaKey;
+    const RESOURCE: Resource = Resource::Schema;
+    const GIVEN_UP: GivenUp = GivenUp::Goes;
+
+    fn key_of(scope: ProjectId, id: u128) -> SchemaKey {
+        SchemaKey(scope, SchemaId(id))
+    }
+    fn scope(&self) -> ProjectId {
+        self.project
+    }
+    fn id(&self) -> u128 {
+        self.id.0
+    }
+    fn name(&self) -> &Name {
+        &self.name
     }
 }
 

@@ -55,8 +55,9 @@ impl Broker {
             Ok(truth.await?.ok_or(Error::Changed)?.thing.clone())
         };
         let made = made.await;
-        if let Err(error) = &made {
-            self.abandon::<T>(&key, error).await;
+        match &made {
+            Ok(thing) => self.tell::<T>(thing),
+            Err(error) => self.abandon::<T>(&key, error).await,
         }
         made
     }
@@ -100,7 +101,9 @@ impl Broker {
             let same_name = thing.name() == truth.thing.name();
             if same_name { Ok(Truth { thing: Arc::new(thing), ..truth.clone() }) } else { Err(Error::Changed) }
         });
-        Ok(altered.await?.ok_or(Error::NotFound(T::RESOURCE))?.thing.clone())
+        let altered = altered.await?.ok_or(Error::NotFound(T::RESOURCE))?.thing.clone();
+        self.tell::<T>(&altered);
+        Ok(altered)
     }
 
     async fn rename<T: Entity>(
@@ -180,6 +183,7 @@ impl Broker {
 
     /// Removes everything that belongs to a thing whose truth is marked, and the truth itself at last. May be repeated.
     pub(crate) async fn finish<T: Entity>(&self, thing: &T) -> Result<()> {
+        self.tell(thing);
         if T::RESOURCE == Resource::Project {
             self.empty_project(ProjectId(thing.id())).await?;
         }

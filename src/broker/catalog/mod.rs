@@ -1,4 +1,4 @@
-//! Projects, topics and subscriptions as documents: names, listings, changes by compare-and-set.
+//! Projects, topics, subscriptions and schemas as documents: names, listings, changes by compare-and-set.
 //!
 //! The document under an identity is the truth; name documents are hints, accepted only if the truth names them back. Lookups are
 //! cached for at most `Options::cache_age`; a change made through this broker is seen at once. Listings are not cached. Users
@@ -9,6 +9,7 @@ pub(crate) mod entity;
 mod life;
 mod page;
 mod projects;
+mod schemas;
 mod subscriptions;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -16,6 +17,7 @@ mod topics;
 
 pub use page::{Page, PageRequest};
 pub use projects::{NewProject, ProjectChange};
+pub use schemas::{NewSchema, SchemaChange};
 pub use subscriptions::{NewSubscription, SubscriptionChange};
 pub use topics::{NewTopic, TopicChange};
 
@@ -23,17 +25,24 @@ use super::documents::Documents;
 use super::{Broker, Options};
 use crate::clock::Clock;
 use crate::domain::limits::ACL_USERS_MAX;
-use crate::domain::{Error, Result, Timestamp, UserId};
+use crate::domain::{Error, ProjectId, Resource, Result, SubscriptionId, Timestamp, UserId};
 use crate::storage::Store;
 use crate::telemetry::metrics::Metrics;
+use entity::Entity;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// Changes of subscriptions that are kept for who listens and is busy.
+const CHANGES: usize = 1_024;
 
 /// What a broker keeps for its documents.
 pub(crate) struct Catalog {
     documents: Documents,
     /// The last identity that was made.
     last_identity: Mutex<u128>,
+    /// Who was made, changed or removed among the subscriptions.
+    changes: broadcast::Sender<(ProjectId, SubscriptionId)>,
 }
 
 impl Catalog {
@@ -41,7 +50,17 @@ impl Catalog {
     pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, options: &Options, metrics: Arc<Metrics>) -> Self {
         let documents =
             Documents::new(store, clock, metrics, options.cache_age, options.cache_entries, &options.random);
-        Self { documents, last_identity: Mutex::new(0) }
+        Self { documents, last_identity: Mutex::new(0), changes: broadcast::Sender::new(CHANGES) }
+    }
+}
+
+impl Broker {
+    /// Tells who listens that a thing was made, changed or removed.
+    fn tell<T: Entity>(&self, thing: &T) {
+        if T::RESOURCE == Resource::Subscription {
+            // An error means that nobody listens.
+            let _ = self.inner.catalog.changes.send((thing.scope(), SubscriptionId(thing.id())));
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use super::Broker;
 use super::entity::Entity;
 use crate::broker::codec::document::{Hint, Standing, Truth};
 use crate::broker::documents::keys::HintKey;
-use crate::domain::project::Project;
+use crate::domain::project::{Project, Quota};
+use crate::domain::schema::Schema;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
 use crate::domain::{Error, Name, ProjectId, Resource, Result, UserId};
@@ -59,7 +60,8 @@ impl Broker {
         let now = self.now();
         let NewProject { name, description, created_by } = new;
         let id = ProjectId(self.fresh_identity(now));
-        let project = Project { id, name, description, created_by, created_at: now, modified_at: now };
+        let project =
+            Project { id, name, description, created_by, created_at: now, modified_at: now, quota: Quota::default() };
         self.make(project, async { Ok(()) }).await
     }
 
@@ -77,19 +79,33 @@ impl Broker {
         .await
     }
 
-    /// Removes a project with its topics and subscriptions; [`Error::NotFound`]. Memberships are the users' to remove.
+    /// Sets what a project may use; [`Error::NotFound`].
+    pub async fn set_project_quota(&self, id: ProjectId, quota: Quota) -> Result<Arc<Project>> {
+        let now = self.now();
+        self.alter(ProjectId::default(), id.0, None, |project: &mut Project| {
+            (project.quota, project.modified_at) = (quota, now);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a project with its topics, subscriptions and schemas; [`Error::NotFound`], [`Error::Protected`] when the audit topic
+    /// is in it. Memberships are the users' to remove.
     pub async fn delete_project(&self, id: ProjectId) -> Result<()> {
+        self.refuse_audit_project(id)?;
         self.remove::<Project>(&id).await
     }
 
-    /// Removes all that a marked project holds: topics and subscriptions with their logs, then what is left of names, then
+    /// Removes all that a marked project holds: topics and subscriptions with their logs, schemas, then what is left of names, then
     /// what was counted day by day.
     pub(crate) fn empty_project(&self, project: ProjectId) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.remove_all::<Topic>(project).await?;
             self.remove_all::<Subscription>(project).await?;
+            self.remove_all::<Schema>(project).await?;
             self.remove_names(Resource::Topic, project).await?;
             self.remove_names(Resource::Subscription, project).await?;
+            self.remove_names(Resource::Schema, project).await?;
             self.remove_days(project).await
         })
     }

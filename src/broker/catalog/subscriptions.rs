@@ -3,11 +3,16 @@
 use super::entity::Entity;
 use super::page::{Page, PageRequest};
 use super::{Broker, check_acl};
+use crate::broker::codec::document::{Standing, Truth};
+use crate::broker::documents::Stored;
+use crate::broker::documents::keys::SubscriptionKey;
 use crate::domain;
+use crate::domain::push::Push;
 use crate::domain::subscription::{Settings, Subscription};
 use crate::domain::{Error, LogRef, Name, ProjectId, Resource, Result, SubscriptionId, UserId};
-use crate::storage::{LogId, Offset};
+use crate::storage::{Key, LogId, Offset, Order};
 use std::sync::Arc;
+use tokio::sync::broadcast;
 
 /// What a new subscription is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +23,10 @@ pub struct NewSubscription {
     pub topic: Name,
     /// How it behaves.
     pub settings: Settings,
+    /// Where its messages are pushed to, if anywhere.
+    pub push: Option<Push>,
+    /// Who may consume from the beginning.
+    pub acl: Vec<UserId>,
     /// Who asks, unless that is no user.
     pub created_by: Option<UserId>,
 }
@@ -62,7 +71,7 @@ impl Broker {
     }
 
     /// Makes a subscription that begins at its topic's present end; [`Error::NotFound`] project or topic,
-    /// [`Error::AlreadyExists`].
+    /// [`Error::AlreadyExists`], [`Error::QuotaExceeded`].
     pub async fn create_subscription(&self, project: ProjectId, new: NewSubscription) -> Result<Arc<Subscription>> {
         self.create_subscription_at(project, new, |_, next| next).await
     }
@@ -76,7 +85,9 @@ impl Broker {
     ) -> Result<Arc<Subscription>> {
         self.project_by_id(project).await?;
         let now = self.now();
-        let NewSubscription { name, topic, settings, created_by } = new;
+        let NewSubscription { name, topic, settings, push, acl, created_by } = new;
+        check_acl(Some(&acl))?;
+        let _room = self.room_for::<Subscription>(project, &name, "subscriptions", |quota| quota.subscriptions).await?;
         let log = LogRef(self.inner.options.random.id());
         let subscription = Subscription {
             id: SubscriptionId(self.fresh_identity(now)),
@@ -85,7 +96,8 @@ impl Broker {
             topic: topic.clone(),
             log,
             settings: settings.clone(),
-            acl: Vec::new(),
+            push,
+            acl,
             created_at: now,
             created_by,
         };
@@ -119,6 +131,53 @@ impl Broker {
             Ok(())
         })
         .await
+    }
+
+    /// Changes where a subscription pushes to, and its access list with it. `change` gets both as they are and may be asked more
+    /// than once; its error ends it and nothing is changed. [`Error::NotFound`].
+    pub async fn update_push(
+        &self,
+        project: ProjectId,
+        name: &Name,
+        change: impl Fn(Option<&Push>, &mut Vec<UserId>) -> Result<Option<Push>> + Send + Sync,
+    ) -> Result<Arc<Subscription>> {
+        let id = self.subscription_now(project, name).await?.id;
+        self.alter(project, id.0, None, |subscription: &mut Subscription| {
+            let mut acl = std::mem::take(&mut subscription.acl);
+            subscription.push = change(subscription.push.as_ref(), &mut acl)?;
+            check_acl(Some(&acl))?;
+            subscription.acl = acl;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The subscription of this identity, past the cache; [`Error::NotFound`].
+    pub async fn subscription_by_id(&self, project: ProjectId, id: SubscriptionId) -> Result<Arc<Subscription>> {
+        self.live_now(&SubscriptionKey(project, id)).await
+    }
+
+    /// The subscriptions of all projects that `wanted` accepts, past the cache. O(subscriptions).
+    pub async fn all_subscriptions(
+        &self,
+        wanted: &(dyn Fn(&Subscription) -> bool + Send + Sync),
+    ) -> Result<Vec<Arc<Subscription>>> {
+        let mut all = Vec::new();
+        self.documents()
+            .scan(&Key::new("subscription/"), Order::Ascending, |_key, stored: Stored<Truth<Subscription>>| {
+                if stored.record.standing == Standing::Live && wanted(&stored.record.thing) {
+                    all.push(stored.record.thing.clone());
+                }
+            })
+            .await?;
+        Ok(all)
+    }
+
+    /// Hears of every subscription that this broker makes, changes or removes, from now on. Who falls behind by more than a
+    /// thousand is told that he missed some.
+    #[must_use]
+    pub fn subscription_changes(&self) -> broadcast::Receiver<(ProjectId, SubscriptionId)> {
+        self.inner.catalog.changes.subscribe()
     }
 
     /// Removes a subscription and its log; [`Error::NotFound`].

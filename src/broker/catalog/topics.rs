@@ -55,7 +55,7 @@ impl Broker {
         self.list(project, page, visible).await
     }
 
-    /// Makes a topic with an empty log; [`Error::AlreadyExists`], [`Error::NotFound`] project.
+    /// Makes a topic with an empty log; [`Error::AlreadyExists`], [`Error::NotFound`] project, [`Error::QuotaExceeded`].
     pub async fn create_topic(&self, project: ProjectId, new: NewTopic) -> Result<Arc<Topic>> {
         self.create_topic_with(project, new, Bytes::new()).await
     }
@@ -71,6 +71,7 @@ impl Broker {
         self.project_by_id(project).await?;
         let now = self.now();
         let NewTopic { name, retention, schema, created_by } = new;
+        let _room = self.room_for::<Topic>(project, &name, "topics", |quota| quota.topics).await?;
         let log = LogRef(self.inner.options.random.id());
         let topic = Topic {
             id: TopicId(self.fresh_identity(now)),
@@ -92,9 +93,12 @@ impl Broker {
         .await
     }
 
-    /// Changes a topic; [`Error::NotFound`].
+    /// Changes a topic; [`Error::NotFound`], [`Error::Protected`] when the audit topic is to get a schema.
     pub async fn update_topic(&self, project: ProjectId, name: &Name, change: TopicChange) -> Result<Arc<Topic>> {
         check_acl(change.acl.as_deref())?;
+        if change.schema.is_some() {
+            self.refuse_audit(project, name)?;
+        }
         let id = self.topic_now(project, name).await?.id;
         self.alter(project, id.0, None, |topic: &mut Topic| {
             topic.acl = change.acl.clone().unwrap_or_else(|| std::mem::take(&mut topic.acl));
@@ -135,8 +139,9 @@ impl Broker {
         .await
     }
 
-    /// Removes a topic and its log; its subscriptions stay; [`Error::NotFound`].
+    /// Removes a topic and its log; its subscriptions stay; [`Error::NotFound`], [`Error::Protected`].
     pub async fn delete_topic(&self, project: ProjectId, name: &Name) -> Result<()> {
+        self.refuse_audit(project, name)?;
         let topic = self.topic_now(project, name).await?;
         self.remove::<Topic>(&super::entity::Entity::key(&*topic)).await
     }

@@ -202,6 +202,18 @@ impl BatchBuilder {
         (visible, expires, flags)
     }
 
+    /// The ended messages: form, payload, and attributes in their stored form.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (PayloadForm, &[u8], &[u8])> {
+        let mut rest = self.bodies();
+        self.table.as_chunks::<ENTRY_BYTES>().0.iter().map_while(move |[a, b, c, d, e, f, g, h, form, ..]| {
+            let length = |bytes: [u8; 4]| usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX);
+            let (payload, after) = rest.split_at_checked(length([*a, *b, *c, *d]))?;
+            let (attributes, after) = after.split_at_checked(length([*e, *f, *g, *h]))?;
+            rest = after;
+            Some((PayloadForm::of(*form)?, payload, attributes))
+        })
+    }
+
     /// How many messages it holds.
     #[must_use]
     pub fn count(&self) -> u32 {

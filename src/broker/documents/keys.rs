@@ -1,6 +1,7 @@
 //! The keys that documents stand under, and what stands there.
 //!
-//! Under an identity: `project/{id}`, `topic/{project}/{id}`, `subscription/{project}/{id}`, `user/{id}`. Under a name:
+//! Under an identity: `project/{id}`, `topic/{project}/{id}`, `subscription/{project}/{id}`, `user/{id}`,
+//! `schema/{project}/{id}`. Under a name:
 //! `project-name/{name}`, `topic-name/{project}/{name}` and so on. Under a token's keyed hash: `user-token/{hash}`. Under a
 //! binding's name and its subject's hash: `binding/{name}`, `binding-subject/{hash}`. One each: `roles/table`, `key/check`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
 
@@ -10,9 +11,10 @@ use crate::broker::codec::document::{
     Account, BoundSubject, DayEnd, Hint, KeyCheck, Record, StoredRoles, SubjectHint, TokenHash, TokenHint, Truth,
 };
 use crate::domain::project::Project;
+use crate::domain::schema::Schema;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
-use crate::domain::{Day, Name, ProjectId, Resource, SubscriptionId, TopicId, UserId};
+use crate::domain::{Day, Name, ProjectId, Resource, SchemaId, SubscriptionId, TopicId, UserId};
 use crate::storage::{Key, LogId};
 use std::fmt::{Debug, Write as _};
 use std::hash::Hash;
@@ -34,6 +36,10 @@ pub(crate) struct TopicKey(pub(crate) ProjectId, pub(crate) TopicId);
 /// A subscription's identity with its project's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct SubscriptionKey(pub(crate) ProjectId, pub(crate) SubscriptionId);
+
+/// A schema's identity with its project's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct SchemaKey(pub(crate) ProjectId, pub(crate) SchemaId);
 
 /// A name of a kind of thing in a project; the project is zero for what stands in none.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -96,6 +102,7 @@ keyed!(TopicKey, Truth<Topic>, topics, |key| format!("topic/{:032x}/{:032x}", ke
 keyed!(SubscriptionKey, Truth<Subscription>, subscriptions, |key| {
     format!("subscription/{:032x}/{:032x}", key.0.0, key.1.0)
 });
+keyed!(SchemaKey, Truth<Schema>, schemas, |key| format!("schema/{:032x}/{:032x}", key.0.0, key.1.0));
 keyed!(UserId, Truth<Account>, accounts, |id| format!("user/{:032x}", id.0));
 keyed!(HintKey, Hint, hints, |hint| format!("{}{}", HintKey::prefix(hint.of, hint.scope), hint.name));
 keyed!(TokenHash, TokenHint, tokens, |hash| hash_key(TOKEN_PREFIX, &hash.0));

@@ -31,6 +31,8 @@ pub(in crate::broker) struct SubscriptionActor {
     about: Mutex<Arc<Subscription>>,
     queue: Mutex<Queue>,
     wake: Notify,
+    /// Told when the floor was moved back at will.
+    pub(super) moved: Notify,
     /// Whether a task moves messages to the dead-letter topic.
     pub(super) burying: AtomicBool,
 }
@@ -96,6 +98,7 @@ impl SubscriptionActor {
             about: Mutex::new(Arc::new(subscription.clone())),
             queue: Mutex::default(),
             wake: Notify::new(),
+            moved: Notify::new(),
             burying: AtomicBool::new(false),
         }
     }
@@ -122,6 +125,11 @@ impl SubscriptionActor {
     pub(in crate::broker) fn is_idle(&self) -> bool {
         let queue = self.queue.lock();
         !queue.busy && queue.waiting.is_empty()
+    }
+
+    /// Tells who waits for a backlog that the floor was moved.
+    pub(super) fn tell_moved(&self) {
+        self.moved.notify_waiters();
     }
 
     /// Gives back what can be had again.

@@ -4,6 +4,7 @@ use super::actor::SubscriptionActor;
 use super::{Broker, Delivery, Grant};
 use crate::broker::codec::message::MessageBatch;
 use crate::broker::topic::{Found, TopicActor};
+use crate::domain::subscription::Subscription;
 use crate::domain::{Error, Result};
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,5 +96,37 @@ impl Broker {
             () = self.inner.stopping.cancelled() => {}
         }
         Ok(())
+    }
+
+    /// Waits until something is not acknowledged, at most for `wait`; whether there is. Leases nothing, appends nothing and takes no
+    /// place among the pulls that wait. What another node moves back is seen when the next wait begins.
+    ///
+    /// # Errors
+    /// [`Error::TopicGone`], [`Error::NotFound`](crate::domain::Error::NotFound) when the subscription is gone, storage.
+    pub async fn wait_for_backlog(&self, subscription: &Subscription, wait: Duration) -> Result<bool> {
+        let actor = self.subscription_actor(subscription)?;
+        let over = tokio::time::sleep(wait);
+        tokio::pin!(over);
+        loop {
+            let mut moved = std::pin::pin!(actor.moved.notified());
+            // From here on, so that no move between the look and the wait is missed.
+            moved.as_mut().enable();
+            let look = actor.look(self, |seen| {
+                let topic = seen.topic?;
+                Some((topic.clone(), seen.state.backlog(topic.next) > 0))
+            });
+            let Some((topic, backlog)) = look.await? else { return Err(Error::TopicGone) };
+            if backlog {
+                return Ok(true);
+            }
+            let mut tail = topic.actor.watch(self);
+            tokio::select! {
+                biased;
+                () = tail.reaches(topic.next.plus(1)) => {}
+                () = moved => {}
+                () = &mut over => return Ok(false),
+                () = self.inner.stopping.cancelled() => return Ok(false),
+            }
+        }
     }
 }

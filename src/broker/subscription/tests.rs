@@ -636,3 +636,26 @@ async fn on_a_full_disk_an_acknowledgement_does_not_fail_with_the_pull_beside_it
     let (pulled, purged) = tokio::join!(pull(broker, &subscription, 1), broker.purge(&subscription));
     assert_eq!((pulled, purged), (Err(Error::StoreFull), Ok(())));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_a_backlog_ends_with_a_message_a_move_or_its_time_and_leases_nothing() {
+    for mode in [AckMode::Cumulative, AckMode::Individual] {
+        let fixture = Fixture::new().await;
+        let topic = fixture.topic().await;
+        let subscription = fixture.subscription(&topic, mode).await;
+        let broker = fixture.broker.clone();
+        let wait = |seconds| broker.wait_for_backlog(&subscription, Duration::from_secs(seconds));
+        assert_eq!(wait(5).await, Ok(false));
+        let (waited, published) = tokio::join!(wait(60), publish(&broker, &topic, &["a"]));
+        assert!(published.is_ok());
+        assert_eq!(waited, Ok(true));
+        assert_eq!(wait(0).await, Ok(true), "it is still there, and free");
+        broker.purge(&subscription).await.unwrap();
+        let begun = fixture.clock.monotonic();
+        let (waited, moved) = tokio::join!(wait(60), broker.seek(&subscription, Offset(0)));
+        assert_eq!((waited, moved), (Ok(true), Ok(())));
+        assert!(fixture.clock.monotonic().saturating_sub(begun) < Duration::from_secs(2));
+        broker.delete_topic(topic.project, &topic.name).await.unwrap();
+        assert_eq!(wait(60).await, Err(Error::TopicGone));
+    }
+}

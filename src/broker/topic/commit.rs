@@ -192,6 +192,8 @@ impl TopicActor {
 
 impl AtWork {
     async fn work(mut self, broker: Broker) {
+        // Requests that came at the same moment are read first: they share the first append.
+        tokio::task::yield_now().await;
         loop {
             let group = self.topic.queue.lock().take(broker.inner.options.merge_bytes);
             let Some(mut group) = group else {

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How much one read fetches ahead.
 const READ: ReadLimit = ReadLimit { bytes: 1 << 20, batches: 4_096 };
-/// Most reads that one topic keeps.
-const KEPT_READS: usize = 4;
+/// Most reads that one topic keeps: consumers of a fan-out are so far apart that they still find each other's.
+const KEPT_READS: usize = 32;
 /// Most bytes that all topics keep.
 const KEPT_BYTES: usize = 64 << 20;
 

@@ -39,6 +39,7 @@ pub(crate) use runs::{RunMap, tidy};
 pub use state::{Attachment, Consumed, DeadLetter, State, Window, Worker};
 
 use super::id::{Incarnation, LogRef, Name, Offset, ProjectId, SubscriptionId, Timestamp, UserId};
+use super::push::Push;
 use std::time::Duration;
 
 /// How acknowledgements work. Codes are stored: frozen.
@@ -67,6 +68,8 @@ pub struct Subscription {
     pub log: LogRef,
     /// How it behaves.
     pub settings: Settings,
+    /// Where its messages are pushed to; none for consumers that pull.
+    pub push: Option<Push>,
     /// Who may consume, for the roles that are bound to access lists.
     pub acl: Vec<UserId>,
     /// When it was made.

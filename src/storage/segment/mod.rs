@@ -264,7 +264,7 @@ impl SegmentStore {
         let loaded = recovery::load(vfs.as_ref(), dir)?;
         let Options { segment_bytes, reserve_segments, pool_segments, cache_bytes, .. } = options;
         let pool = Pool::new(Arc::clone(&vfs), dir, segment_bytes, reserve_segments.max(1), pool_segments);
-        let (mut loaded, segment) = recovery::open(vfs.as_ref(), dir, &pool, loaded)?;
+        let (mut loaded, segment) = recovery::open(vfs.as_ref(), dir, &pool, loaded, options.zero_fill)?;
         loaded.state.recent.budget = cache_bytes;
         let (covered, last) = (loaded.covered, loaded.last.take());
         let group = last.map_or(1, |last| last.next_group);

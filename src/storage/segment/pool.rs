@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 /// The end of a spare's name.
 pub(super) const SUFFIX: &str = ".spare";
-/// What is zero-filled at a time.
-pub(super) const FILL_STEP: u64 = 4 << 20;
+/// What is zero-filled at a time: so little that a commit behind it hardly waits.
+pub(super) const FILL_STEP: u64 = 1 << 20;
+/// What it is filled with, piece by piece.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A file ready to become a segment.
 #[derive(Debug)]
@@ -23,6 +25,16 @@ pub(super) struct Spare {
     pub(super) file: Arc<dyn VfsFile>,
     /// How far it is filled; the whole length of a recycled one.
     filled: u64,
+}
+
+impl Spare {
+    /// Fills it a step further. Synced once, when it is full: the commits in between are left to the writer.
+    fn fill(&mut self, length: u64) -> io::Result<()> {
+        let step = FILL_STEP.min(length.saturating_sub(self.filled));
+        self.file.write_at(&mut zeros(step), self.filled)?;
+        self.filled += step;
+        if self.filled == length { self.file.sync() } else { Ok(()) }
+    }
 }
 
 /// The spares of one store.
@@ -89,6 +101,15 @@ impl Pool {
         }
     }
 
+    /// A spare that is filled to its end, if need be now: for when nobody waits yet.
+    pub(super) fn take_filled(&self) -> io::Result<Spare> {
+        let mut spare = self.take()?;
+        while spare.filled < self.segment_bytes {
+            spare.fill(self.segment_bytes)?;
+        }
+        Ok(spare)
+    }
+
     /// A prepared spare, the best filled first.
     fn take_prepared(&self) -> Option<Spare> {
         let spares = &mut self.inner.lock().spares;
@@ -149,10 +170,7 @@ impl Pool {
             let Some(spare) = inner.spares.remove(at) else { return Ok(false) };
             spare
         };
-        let step = FILL_STEP.min(self.segment_bytes - spare.filled);
-        let zeros = vec![0; usize::try_from(step).unwrap_or(0)];
-        let result = spare.file.write_at(&mut [IoSlice::new(&zeros)], spare.filled).and_then(|()| spare.file.sync());
-        spare.filled += step;
+        let result = spare.fill(self.segment_bytes);
         let mut inner = self.inner.lock();
         inner.filling -= 1;
         let removed = match result {
@@ -189,6 +207,16 @@ impl Pool {
     pub(super) fn no_room(&self) -> bool {
         self.inner.lock().no_room
     }
+}
+
+/// So many zero bytes.
+fn zeros(bytes: u64) -> Vec<IoSlice<'static>> {
+    let whole = ZEROS.len() as u64;
+    let pieces = (0..bytes.div_ceil(whole)).map(|piece| {
+        let length = usize::try_from(whole.min(bytes - piece * whole)).unwrap_or(ZEROS.len());
+        IoSlice::new(ZEROS.get(..length).unwrap_or(&ZEROS))
+    });
+    pieces.collect()
 }
 
 fn new_name() -> String {

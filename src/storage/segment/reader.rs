@@ -11,10 +11,17 @@ use super::state::{RunRead, Source, State};
 use crate::storage::{LogId, Offset, Position, Read, ReadLimit, Result, StoredBatch, Time};
 use bytes::Bytes;
 use parking_lot::RwLock;
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// The least that one positioned read fetches.
 const CHUNK: usize = 64 << 10;
+/// The largest buffer that a thread keeps for its next read.
+const KEPT: usize = 1 << 20;
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A moving view of a file.
 #[derive(Debug)]
@@ -22,15 +29,26 @@ pub(super) struct Window {
     segment: Arc<Segment>,
     size: u64,
     chunk: usize,
-    bytes: Vec<u8>,
+    /// The first `filled` bytes of it are the file's from `start` on. The thread's: a new one would be cleared for each read.
+    buffer: Vec<u8>,
+    filled: usize,
     start: u64,
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        if self.buffer.len() <= KEPT {
+            // At the end of its life a thread keeps nothing.
+            let _ = BUFFER.try_with(|kept| kept.set(std::mem::take(&mut self.buffer)));
+        }
+    }
 }
 
 impl Window {
     /// A view that fetches at least `chunk` bytes at a time.
     pub(super) fn new(segment: Arc<Segment>, chunk: usize) -> Result<Self> {
         let size = segment.file.size().map_err(|error| segment.damage(0, &format!("no size: {error}")))?;
-        Ok(Self { segment, size, chunk, bytes: Vec::new(), start: 0 })
+        Ok(Self { segment, size, chunk, buffer: BUFFER.take(), filled: 0, start: 0 })
     }
 
     /// The bytes at a position, or none if the file ends before.
@@ -39,17 +57,29 @@ impl Window {
         if end > self.size {
             return Ok(None);
         }
-        if position < self.start || end > self.start + self.bytes.len() as u64 {
-            let left = usize::try_from(self.size - position).unwrap_or(usize::MAX);
-            self.bytes.resize(len.max(self.chunk).min(left), 0);
-            self.start = position;
-            if let Err(error) = self.segment.file.read_at(&mut self.bytes, position) {
-                self.bytes.clear();
-                return Err(self.segment.damage(position, &format!("cannot be read: {error}")));
-            }
+        if position < self.start || end > self.start + self.filled as u64 {
+            self.fill(position, len)?;
         }
         let from = usize::try_from(position - self.start).unwrap_or(usize::MAX);
-        Ok(self.bytes.get(from..from.saturating_add(len)))
+        let filled = self.buffer.get(..self.filled).unwrap_or_default();
+        Ok(filled.get(from..from.saturating_add(len)))
+    }
+
+    /// Reads at least so many bytes, which the file has, from a position.
+    fn fill(&mut self, position: u64, len: usize) -> Result<()> {
+        let left = usize::try_from(self.size - position).unwrap_or(usize::MAX);
+        let wanted = len.max(self.chunk).min(left);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+        (self.start, self.filled) = (position, 0);
+        let into = self.buffer.get_mut(..wanted).unwrap_or_default();
+        self.segment
+            .file
+            .read_at(into, position)
+            .map_err(|error| self.segment.damage(position, &format!("cannot be read: {error}")))?;
+        self.filled = wanted;
+        Ok(())
     }
 
     /// The record header at a position, which must hold.

@@ -279,8 +279,15 @@ fn records_of(group: &[u8], head: &GroupHead, seed: u32) -> Option<Records> {
     holds.then_some(records)
 }
 
-/// Makes durable what was loaded, removes leftovers, and begins the next segment. Answers the last one's successor and its chain.
-pub(super) fn open(vfs: &dyn Vfs, dir: &Path, pool: &Pool, mut loaded: Loaded) -> Result<(Loaded, Arc<Segment>)> {
+/// Makes durable what was loaded, removes leftovers, and begins the next segment, with `fill` in a file that was written before.
+/// Answers the last one's successor and its chain.
+pub(super) fn open(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    pool: &Pool,
+    mut loaded: Loaded,
+    fill: bool,
+) -> Result<(Loaded, Arc<Segment>)> {
     let failed = |what: &str, error: std::io::Error| StoreError::Open(format!("{}: {what}: {error}", dir.display()));
     for name in &loaded.leftovers {
         vfs.remove(&dir.join(name)).map_err(|error| failed("removing an unfinished checkpoint", error))?;
@@ -319,7 +326,8 @@ pub(super) fn open(vfs: &dyn Vfs, dir: &Path, pool: &Pool, mut loaded: Loaded) -
         let file = loaded.state.segments.remove(&dead).map(|state| Arc::clone(&state.segment.file));
         pool.recycle(&name_of(dead), file).map_err(|error| failed("recycling a dead segment", error))?;
     }
-    let begun = pool.take().and_then(|spare| begin_segment(vfs, dir, spare, sequence + 1, chain, group));
+    let spare = if fill { pool.take_filled() } else { pool.take() };
+    let begun = spare.and_then(|spare| begin_segment(vfs, dir, spare, sequence + 1, chain, group));
     let segment = begun.map_err(|error| failed("no new segment can be begun (is the disk full?)", error))?;
     loaded.state.roll(None, Arc::clone(&segment));
     Ok((loaded, segment))

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// How long it sleeps when there is nothing to do.
 const TICK: Duration = Duration::from_secs(1);
 /// The pause between two steps of zero-filling: leaves the disk to the writer.
-const FILL_PAUSE: Duration = Duration::from_millis(60);
+const FILL_PAUSE: Duration = Duration::from_millis(15);
 /// After so many quiet ticks memory is given back.
 const QUIET_TICKS: u32 = 10;
 

@@ -1,7 +1,6 @@
 //! The storage engine by itself, in this process: one append after the other, each waited for, read back and compared at the end.
 
-use crate::report::Figure;
-use crate::rows::percentiles;
+use crate::report::{Figure, percentiles};
 use crate::verify::Faults;
 use crate::{Options, Result};
 use angelia::clock::Clock;
@@ -37,7 +36,7 @@ pub(crate) async fn append(options: &Options, folder: &Path, count: u32) -> Resu
     let (verified, damaged) = read_back(&store, log, &payload).await?;
     let faults = Faults { lost: next.0 - verified, damaged, ..Faults::default() };
     segment::SegmentStore::close(&store).await?;
-    Ok(Figure { value, per_cpu: None, latency: percentiles(latencies), peak_mib: 0.0, verified, faults })
+    Ok(Figure { value, latency: percentiles(latencies), verified, faults, ..Figure::default() })
 }
 
 /// How many messages there are, and how many batches are not what was appended.

@@ -1,180 +1,198 @@
-//! Rows in which messages are published and consumed at the same time: fan-out, and the time from end to end.
+//! Messages that are published and consumed at the same time: fan-out, and the time from end to end.
 
+use crate::consume::{Mode, make_subscriptions, make_topics};
 use crate::http::Connection;
-use crate::load::publish_body;
-use crate::report::Figure;
-use crate::rows::{PULL, percentiles, prepare};
+use crate::load::{Size, Stamp, publish_body};
+use crate::publish::{Book, book};
+use crate::report::percentiles;
 use crate::server::Server;
-use crate::verify::{Acknowledged, Faults, Reader, message_ids};
+use crate::verify::{Acks, Faults, Taken, check_all, message_ids};
 use crate::{Options, Result};
 use std::cell::RefCell;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
-/// Subscriptions of the fan-out.
-const SUBSCRIPTIONS: usize = 10;
-/// Producers, and how many messages each publishes in a second when the rate is fixed.
-const PRODUCERS: usize = 4;
-const RATE: u64 = 250;
-/// Messages a fan-out's producer publishes in a request.
-const BATCH: u64 = 100;
+/// Messages a waiting pull takes.
+const PULL: u64 = 100;
+/// How often it is looked whether everything has come.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// What producers tell consumers: which offsets were acknowledged, and when each message was sent.
+/// Who publishes how much, and who consumes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flow {
+    pub(crate) producers: usize,
+    /// Messages a request.
+    pub(crate) batch: u64,
+    /// Messages that each producer publishes.
+    pub(crate) each: u64,
+    /// From one request of a producer to the next, at least.
+    pub(crate) every: Duration,
+    /// Individual subscriptions of the topic.
+    pub(crate) subscriptions: usize,
+    /// Consumers that share a subscription.
+    pub(crate) consumers_each: usize,
+}
+
+/// What came out.
 #[derive(Debug)]
-struct Sent {
-    acknowledged: Acknowledged,
-    at: Vec<Vec<Instant>>,
+pub(crate) struct Flowed {
+    /// Deliveries that were right.
+    pub(crate) verified: u64,
+    pub(crate) faults: Faults,
+    /// Deliveries a second, and a processor second of the server.
+    pub(crate) rate: f64,
+    pub(crate) per_cpu: f64,
+    /// Microseconds from before a publish was sent until its message was there, median and 99th of a hundred.
+    pub(crate) latency: Option<(u32, u32)>,
+    /// The server's resident memory, now and at most.
+    pub(crate) memory: (f64, f64),
 }
 
-type Shared = Rc<RefCell<Sent>>;
+/// When each message was sent: by producer, then by sequence number.
+type SentAt = Rc<RefCell<Vec<Vec<Instant>>>>;
 
-/// Publishes `total` messages by requests of `batch`, at most so often a second.
-async fn produce(
-    mut line: Connection,
-    producer: usize,
-    batch: u64,
-    total: u64,
-    every: Duration,
-    sent: Shared,
-) -> Result<()> {
-    let mut body = String::new();
-    let begun = Instant::now();
-    for round in 0..total / batch {
-        let due = begun + every * u32::try_from(round)?;
-        tokio::time::sleep_until(due.into()).await;
-        publish_body(u32::try_from(producer)?, round * batch, batch, &mut body);
-        let now = Instant::now();
-        if let Some(own) = sent.borrow_mut().at.get_mut(producer) {
-            own.extend((0..batch).map(|_| now));
-        }
-        let ids = message_ids(line.call("POST", "/v1/projects/b/topics/t:publish", body.as_bytes()).await?);
-        if let Some(own) = sent.borrow_mut().acknowledged.get_mut(producer) {
-            own.extend(ids);
-        }
-    }
-    Ok(())
-}
-
-/// What one consumer got: offsets with the texts they came with, and when.
+/// What one consumer got, and when: each moment with how many deliveries had come before it.
 #[derive(Debug, Default)]
 struct Got {
-    answers: Vec<Vec<u8>>,
+    taken: Taken,
     arrivals: Vec<(Instant, usize)>,
-    messages: u64,
+    acknowledged: u64,
 }
 
-/// Pulls, waiting, and acknowledges until it has so many messages.
-async fn take(mut line: Connection, subscription: String, total: u64, got: Rc<RefCell<Got>>) -> Result<()> {
-    let pull = format!("/v1/projects/b/subscriptions/{subscription}:pull");
-    let ack = format!("/v1/projects/b/subscriptions/{subscription}:acknowledge");
-    let body = format!("{{\"maxMessages\":\"{PULL}\",\"returnImmediately\":\"false\"}}");
-    let nothing = Acknowledged::new();
-    let mut ids = Vec::new();
-    while got.borrow().messages < total {
-        ids.clear();
-        let answer = line.call("POST", &pull, body.as_bytes()).await?.to_vec();
+async fn produce(mut line: Connection, producer: usize, flow: Flow, book: Book, sent: SentAt) -> Result<()> {
+    let (size, batch, number) = (Size::of_bytes(1_024), flow.batch, u32::try_from(producer)?);
+    let mut body = String::new();
+    // Producers that keep a rate take turns.
+    let begun = Instant::now() + flow.every * number / u32::try_from(flow.producers)?;
+    for round in 0..flow.each / batch {
+        let due = begun + flow.every * u32::try_from(round)?;
+        tokio::time::sleep_until(due.into()).await;
+        let first = round * batch;
+        publish_body(number, first, batch, size, &mut body);
         let now = Instant::now();
-        let count = Reader::new(&nothing, false).take(&answer, &mut ids);
-        {
-            let mut got = got.borrow_mut();
-            got.messages += count;
-            got.arrivals.push((now, usize::try_from(count)?));
-            got.answers.push(answer);
+        if let Some(own) = sent.borrow_mut().get_mut(producer) {
+            own.extend((0..batch).map(|_| now));
         }
-        if !ids.is_empty() {
-            line.call("POST", &ack, format!("{{\"ackIds\":[\"{}\"]}}", ids.join("\",\"")).as_bytes()).await?;
-        }
-    }
-    Ok(())
-}
-
-struct Run {
-    sent: Sent,
-    got: Vec<Got>,
-    took: Duration,
-    cpu: f64,
-}
-
-/// Producers and consumers together, until each of the subscriptions has everything.
-async fn run(server: &Server, subscriptions: usize, batch: u64, each: u64, every: Duration) -> Result<Run> {
-    let names: Vec<(String, bool)> = (0..subscriptions).map(|at| (format!("s{at}"), true)).collect();
-    prepare(server, &names).await?;
-    let sent = Sent { acknowledged: vec![Vec::new(); PRODUCERS], at: vec![Vec::new(); PRODUCERS] };
-    let sent: Shared = Rc::new(RefCell::new(sent));
-    let got: Vec<Rc<RefCell<Got>>> = names.iter().map(|_| Rc::default()).collect();
-    let tasks = LocalSet::new();
-    let mut running = Vec::new();
-    let (begun, cpu) = (Instant::now(), server.cpu()?);
-    for ((name, _), got) in names.iter().zip(&got) {
-        let line = server.connect().await?;
-        running.push(tasks.spawn_local(take(line, name.clone(), each * PRODUCERS as u64, Rc::clone(got))));
-    }
-    for producer in 0..PRODUCERS {
-        let line = server.connect().await?;
-        running.push(tasks.spawn_local(produce(line, producer, batch, each, every, Rc::clone(&sent))));
-    }
-    tasks.await;
-    for task in running {
-        task.await??;
-    }
-    let (took, cpu) = (begun.elapsed(), server.cpu()? - cpu);
-    let sent = Rc::try_unwrap(sent).map_err(|_| "a producer still runs")?.into_inner();
-    let got = got.into_iter().map(|got| Rc::try_unwrap(got).map(RefCell::into_inner));
-    let got = got.collect::<std::result::Result<_, _>>().map_err(|_| "a consumer still runs")?;
-    Ok(Run { sent, got, took, cpu })
-}
-
-/// Compares what each consumer got with what was published.
-fn check(run: &Run) -> (u64, Faults) {
-    let mut total = (0, Faults::default());
-    for got in &run.got {
-        let mut reader = Reader::new(&run.sent.acknowledged, false);
-        for answer in &got.answers {
-            reader.take(answer, &mut Vec::new());
-        }
-        let faults = reader.faults();
-        total.0 += reader.messages;
-        total.1.lost += faults.lost;
-        total.1.duplicated += faults.duplicated;
-        total.1.damaged += faults.damaged;
-    }
-    total
-}
-
-/// Publishing at full speed to a topic with ten subscriptions, each consumed: deliveries a second.
-pub(crate) async fn fan_out(options: &Options, folder: &Path) -> Result<Figure> {
-    let server = Server::start(&options.server, folder)?;
-    let each = u64::try_from(options.seconds.as_millis())? * 10 / BATCH * BATCH;
-    let run = run(&server, SUBSCRIPTIONS, BATCH, each.max(BATCH), Duration::ZERO).await?;
-    let (verified, faults) = check(&run);
-    let value = verified as f64 / run.took.as_secs_f64();
-    let per_cpu = Some(verified as f64 / run.cpu.max(0.01));
-    Ok(Figure { value, per_cpu, latency: None, peak_mib: server.memory()?.1, verified, faults })
-}
-
-/// A fixed rate and one consumer that waits: from before a publish is sent until its message is there; the median in milliseconds.
-pub(crate) async fn end_to_end(options: &Options, folder: &Path) -> Result<Figure> {
-    let server = Server::start(&options.server, folder)?;
-    let each = (RATE * u64::try_from(options.seconds.as_millis())? / 1_000).max(1);
-    let run = run(&server, 1, 1, each, Duration::from_secs(1) / u32::try_from(RATE)?).await?;
-    let (verified, faults) = check(&run);
-    let mut latencies = Vec::new();
-    for got in &run.got {
-        for (answer, (arrived, _)) in got.answers.iter().zip(&got.arrivals) {
-            for stamp in crate::verify::stamps(answer) {
-                let sent = run
-                    .sent
-                    .at
-                    .get(stamp.producer as usize)
-                    .and_then(|of| of.get(usize::try_from(stamp.sequence).ok()?));
-                latencies.extend(sent.map(|sent| u32::try_from((*arrived - *sent).as_micros()).unwrap_or(u32::MAX)));
+        let answer = line.call("POST", "/v1/projects/b/topics/t0:publish", body.as_bytes()).await?;
+        if let Some(ledger) = book.borrow_mut().first_mut() {
+            for (offset, sequence) in message_ids(answer).zip(first..) {
+                ledger.record(offset, Stamp { producer: number, sequence });
             }
         }
     }
-    let latency = percentiles(latencies);
-    let value = latency.map_or(f64::MAX, |(p50, _)| f64::from(p50) / 1_000.0);
-    let per_cpu = Some(verified as f64 / run.cpu.max(0.01));
-    Ok(Figure { value, per_cpu, latency, peak_mib: server.memory()?.1, verified, faults })
+    Ok(())
+}
+
+/// Pulls, waiting, and acknowledges, until it is stopped.
+async fn take(mut line: Connection, subscription: usize, got: Rc<RefCell<Got>>) -> Result<()> {
+    let pull = format!("/v1/projects/b/subscriptions/s{subscription}:pull");
+    let ack = format!("/v1/projects/b/subscriptions/s{subscription}:acknowledge");
+    let body = format!("{{\"maxMessages\":\"{PULL}\",\"returnImmediately\":\"false\"}}");
+    let mut acks = Acks::new(false);
+    loop {
+        let answer = line.call("POST", &pull, body.as_bytes()).await?;
+        let count = {
+            let mut got = got.borrow_mut();
+            let place = (Instant::now(), usize::try_from(got.taken.count())?);
+            got.arrivals.push(place);
+            got.taken.take(answer, Size::of_bytes(1_024), &mut acks)
+        };
+        if count > 0 {
+            line.call("POST", &ack, acks.body.as_bytes()).await?;
+            got.borrow_mut().acknowledged += count;
+        }
+    }
+}
+
+/// Runs producers and consumers together until everything is delivered and acknowledged on each subscription; checks it.
+pub(crate) async fn run(server: &Server, flow: Flow) -> Result<Flowed> {
+    make_topics(server, 1).await?;
+    let names: Vec<String> = (0..flow.subscriptions).map(|at| format!("s{at}")).collect();
+    make_subscriptions(server, &names, Mode::Individual).await?;
+    let (book, sent): (Book, SentAt) = (book(1), Rc::new(RefCell::new(vec![Vec::new(); flow.producers])));
+    let got: Vec<Vec<Rc<RefCell<Got>>>> =
+        names.iter().map(|_| (0..flow.consumers_each).map(|_| Rc::default()).collect()).collect();
+    let tasks = LocalSet::new();
+    let (mut producers, mut consumers) = (Vec::new(), Vec::new());
+    for (at, got) in got.iter().enumerate().flat_map(|(at, all)| all.iter().map(move |got| (at, got))) {
+        consumers.push(tasks.spawn_local(take(server.connect().await?, at, Rc::clone(got))));
+    }
+    let (begun, cpu) = (Instant::now(), server.cpu()?);
+    for at in 0..flow.producers {
+        let line = server.connect().await?;
+        producers.push(tasks.spawn_local(produce(line, at, flow, Rc::clone(&book), Rc::clone(&sent))));
+    }
+    let total = flow.each / flow.batch * flow.batch * flow.producers as u64;
+    let has_all = |all: &[Rc<RefCell<Got>>]| all.iter().map(|got| got.borrow().acknowledged).sum::<u64>() >= total;
+    tasks
+        .run_until(async {
+            for producer in producers {
+                producer.await??;
+            }
+            while !got.iter().all(|all| has_all(all)) {
+                if let Some(at) = consumers.iter().position(|consumer| consumer.is_finished()) {
+                    return consumers.remove(at).await?;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Ok(())
+        })
+        .await?;
+    let (took, cpu, memory) = (begun.elapsed(), server.cpu()? - cpu, server.memory()?);
+    // The consumers that still wait end here, and give back what they share.
+    drop((consumers, tasks));
+    let got = got.into_iter().map(|all| all.into_iter().map(|got| got.take()).collect()).collect();
+    let (verified, faults, latencies) = check_flow(&book, &sent.borrow(), got);
+    Ok(Flowed {
+        verified,
+        faults,
+        rate: verified as f64 / took.as_secs_f64(),
+        per_cpu: verified as f64 / cpu.max(0.01),
+        latency: percentiles(latencies),
+        memory,
+    })
+}
+
+/// Compares what each subscription got with what was published, and tells how long each message took.
+fn check_flow(book: &Book, sent: &[Vec<Instant>], got: Vec<Vec<Got>>) -> (u64, Faults, Vec<u32>) {
+    let (mut verified, mut faults, mut latencies) = (0, Faults::default(), Vec::new());
+    for all in got {
+        let mut consumers = Vec::new();
+        for got in all {
+            let ends = got.arrivals.iter().skip(1).map(|(_, from)| *from).chain([usize::MAX]);
+            for ((arrived, from), end) in got.arrivals.iter().zip(ends) {
+                for stamp in got.taken.stamps(*from).take(end - from) {
+                    let at =
+                        sent.get(stamp.producer as usize).and_then(|of| of.get(usize::try_from(stamp.sequence).ok()?));
+                    latencies.extend(at.map(|at| u32::try_from((*arrived - *at).as_micros()).unwrap_or(u32::MAX)));
+                }
+            }
+            consumers.push(got.taken);
+        }
+        if let Some(ledger) = book.borrow().first() {
+            let (right, wrong) = check_all(ledger, false, &consumers);
+            verified += right;
+            faults.add(wrong);
+        }
+    }
+    (verified, faults, latencies)
+}
+
+/// Four producers at full speed, ten subscriptions, each consumed by one.
+pub(crate) fn fan_out(options: &Options) -> Flow {
+    let each = u64::try_from(options.seconds.as_millis()).unwrap_or(u64::MAX).saturating_mul(10);
+    Flow { producers: 4, batch: 100, each: each.max(100), every: Duration::ZERO, subscriptions: 10, consumers_each: 1 }
+}
+
+/// Everything at once: 64 connections publish batches, 16 subscriptions are consumed.
+pub(crate) fn everything(options: &Options) -> Flow {
+    Flow { producers: 64, each: (fan_out(options).each / 32).max(100), subscriptions: 16, ..fan_out(options) }
+}
+
+/// A thousand messages a second by four producers, and one consumer that waits.
+pub(crate) fn steady(options: &Options) -> Flow {
+    let each = u64::try_from(options.seconds.as_millis()).unwrap_or(u64::MAX) / 4;
+    let every = Duration::from_millis(4);
+    Flow { producers: 4, batch: 1, each: each.max(1), every, subscriptions: 1, consumers_each: 1 }
 }

@@ -1,4 +1,4 @@
-//! The benchmark: starts the server on fresh folders, loads it over HTTP, reads everything back, prints one table.
+//! The benchmark: starts the server on fresh folders, loads it over HTTP, reads everything back, prints tables.
 //!
 //! A row counts only if every message that was acknowledged is there once, undamaged and in order. Owns the command line and the
 //! order of rows; never the product's clock or code: it sees what clients see.
@@ -6,38 +6,55 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
 mod ceiling;
+mod consume;
+mod curves;
 mod engine;
 mod flow;
 mod http;
 mod load;
+mod loads;
+mod machine;
+mod nats;
+mod peer;
+mod publish;
 mod report;
 mod rows;
 mod server;
+mod table;
 mod verify;
 
 use report::{Figure, Outcome};
 use rows::{ROWS, Row};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-const HELP: &str =
-    "bench --server BINARY --work FOLDER [--seconds N] [--rounds N] [--fill-mib N] [--quick] [--json] [ROW…]";
+const HELP: &str = "\
+bench [curves] --server BINARY --work FOLDER [--seconds N] [--rounds N] [--minutes N] [--fill-mib N] [--quick] [--json]
+      [--nats BINARY] [ROW…]";
+/// The longest that one run of a row may take, beside what its load takes.
+const ROW_LIMIT: Duration = Duration::from_secs(240);
 
 /// How the rows are run.
 #[derive(Debug)]
 struct Options {
     /// The server's binary.
     server: PathBuf,
+    /// The peer's, if it is to be measured.
+    nats: Option<PathBuf>,
     /// Where data folders are made; emptied.
     work: PathBuf,
     /// How long a load lasts.
     seconds: Duration,
     /// How often each row is run; the median is shown.
     rounds: usize,
+    /// No round begins that would not end within this.
+    within: Duration,
     /// How much the store holds when it is opened again.
     fill_mib: u64,
     json: bool,
+    /// Cost curves instead of rows.
+    curves: bool,
     /// Parts of names of the rows to run; none for all.
     only: Vec<String>,
 }
@@ -50,6 +67,7 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(server::BARE) {
         return ceiling::serve().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
+    let run = |options: &Options| if options.curves { curves::run(options) } else { run(options) };
     match options().and_then(|options| run(&options)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -63,21 +81,27 @@ fn main() -> ExitCode {
 fn options() -> Result<Options> {
     let mut options = Options {
         server: PathBuf::new(),
+        nats: None,
         work: PathBuf::new(),
         seconds: Duration::from_secs(5),
         rounds: 1,
+        within: Duration::from_secs(600),
         fill_mib: 1_024,
         json: false,
+        curves: false,
         only: Vec::new(),
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value\n{HELP}"));
         match word.as_str() {
+            "curves" => options.curves = true,
             "--server" => options.server = std::path::absolute(value()?)?,
+            "--nats" => options.nats = Some(std::path::absolute(value()?)?),
             "--work" => options.work = std::path::absolute(value()?)?,
             "--seconds" => options.seconds = Duration::from_secs_f64(value()?.parse()?),
             "--rounds" => options.rounds = value()?.parse()?,
+            "--minutes" => options.within = Duration::from_secs_f64(value()?.parse::<f64>()? * 60.0),
             "--fill-mib" => options.fill_mib = value()?.parse()?,
             "--quick" => (options.seconds, options.fill_mib) = (Duration::from_secs(1), 64),
             "--json" => options.json = true,
@@ -91,29 +115,49 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
+impl Options {
+    /// Whether a name is among those that were asked for.
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
+    }
+}
+
 /// Runs the rows, interleaved over the rounds; whether all count.
 fn run(options: &Options) -> Result<bool> {
-    let named = |row: &Row| options.only.is_empty() || options.only.iter().any(|part| row.name.contains(part));
+    let wanted = |row: &Row| options.wants(row.name) && (options.nats.is_some() || !row.is_peer());
     // With each row its ceiling, for the ratio.
-    let is_ceiling = |name: &str| ROWS.iter().any(|row| named(row) && row.ceiling == Some(name));
-    let chosen: Vec<_> = ROWS.iter().filter(|row| named(row) || is_ceiling(row.name)).collect();
+    let is_ceiling = |name: &str| ROWS.iter().any(|row| wanted(row) && row.ceiling == Some(name));
+    let chosen: Vec<&Row> = ROWS.iter().filter(|row| wanted(row) || is_ceiling(row.name)).collect();
+    let machine = machine::line(&options.work);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut outcomes: Vec<Outcome<'_>> = chosen.iter().map(|row| Outcome::new(row)).collect();
-    for _ in 0..options.rounds {
+    let mut outcomes: Vec<Outcome> = chosen.iter().map(|row| Outcome::new(row)).collect();
+    let (begun, mut rounds) = (Instant::now(), 0);
+    while rounds < options.rounds {
+        let round = Instant::now();
         for (row, outcome) in chosen.iter().zip(&mut outcomes) {
+            eprintln!("… round {} {}", rounds + 1, row.name);
             let folder = options.work.join(row.name);
             drop(std::fs::remove_dir_all(&folder));
             std::fs::create_dir_all(&folder)?;
-            let figure: Result<Figure> = runtime.block_on((row.run)(options, &folder));
+            let figure: Result<Figure> = runtime.block_on(async {
+                tokio::time::timeout(options.seconds + ROW_LIMIT, (row.run)(options, &folder)).await?
+            });
             outcome.add(figure.map_err(|error| error.to_string()));
             drop(std::fs::remove_dir_all(&folder));
+        }
+        rounds += 1;
+        if begun.elapsed() + round.elapsed() > options.within {
+            break;
         }
     }
     drop(std::fs::remove_dir_all(&options.work));
     if options.json {
-        println!("{}", report::json(&outcomes));
+        let json = serde_json::json!({ "machine": machine, "rounds": rounds, "rows": report::json(&outcomes) });
+        println!("{json:#}");
     } else {
-        print!("{}", report::table(&outcomes));
+        let (seconds, took) = (options.seconds.as_secs_f64(), begun.elapsed().as_secs());
+        println!("{machine}\nmedian of {rounds} interleaved rounds, loads of {seconds} s, {took} s in all\n");
+        print!("{}", report::text(&outcomes));
     }
     Ok(outcomes.iter().all(Outcome::counts))
 }

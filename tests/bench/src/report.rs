@@ -1,33 +1,37 @@
-//! What is printed: the table for people, JSON for machines.
+//! What is printed of the rows: tables for people, JSON for machines.
 
-use crate::rows::Row;
+use crate::rows::{Goal, Row};
+use crate::table::{Table, number, percent, spread};
 use crate::verify::Faults;
+use serde_json::json;
 
 /// What one run of a row measured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Figure {
     pub(crate) value: f64,
     /// Messages per processor second of the server; steadier than the value between machines and hours.
     pub(crate) per_cpu: Option<f64>,
-    /// Microseconds of a request, median and 99th of a hundred.
+    /// Microseconds, median and 99th of a hundred.
     pub(crate) latency: Option<(u32, u32)>,
-    /// The server's largest resident memory.
+    /// The server's largest resident memory; 0 where there is no server.
     pub(crate) peak_mib: f64,
     /// Messages read back and compared.
     pub(crate) verified: u64,
     pub(crate) faults: Faults,
+    /// What else is to be told of it.
+    pub(crate) note: Option<String>,
 }
 
 /// All runs of a row.
 #[derive(Debug)]
-pub(crate) struct Outcome<'a> {
-    row: &'a Row,
+pub(crate) struct Outcome {
+    row: &'static Row,
     runs: Vec<Figure>,
     error: Option<String>,
 }
 
-impl<'a> Outcome<'a> {
-    pub(crate) fn new(row: &'a Row) -> Self {
+impl Outcome {
+    pub(crate) fn new(row: &'static Row) -> Self {
         Self { row, runs: Vec::new(), error: None }
     }
 
@@ -43,23 +47,33 @@ impl<'a> Outcome<'a> {
         self.error.is_none() && !self.runs.is_empty() && self.runs.iter().all(|run| run.faults.none())
     }
 
-    /// The runs from the least value to the greatest.
-    fn sorted(&self) -> Vec<&Figure> {
+    /// The run in the middle, by value; none if the row does not count.
+    fn median(&self) -> Option<&Figure> {
         let mut runs: Vec<&Figure> = self.runs.iter().collect();
         runs.sort_by(|a, b| a.value.total_cmp(&b.value));
-        runs
-    }
-
-    /// The value in the middle; none if it does not count.
-    fn median(&self) -> Option<f64> {
-        let runs = self.sorted();
-        runs.get(runs.len() / 2).filter(|_| self.counts()).map(|run| run.value)
+        runs.get(runs.len() / 2).copied().filter(|_| self.counts())
     }
 
     /// How much of its ceiling it reaches, if both were run and count.
     fn of_ceiling(&self, all: &[Self]) -> Option<f64> {
         let ceiling = all.iter().find(|other| Some(other.row.name) == self.row.ceiling)?;
-        Some(self.median()? / ceiling.median()?)
+        Some(self.median()?.value / ceiling.median()?.value)
+    }
+
+    /// Whether the goal is met; none without a goal, or without what it needs.
+    fn met(&self, all: &[Self]) -> Option<bool> {
+        let median = self.median()?;
+        let of_ceiling = self.of_ceiling(all);
+        match self.row.goal {
+            Goal::None => None,
+            Goal::AtLeast(least) => Some(median.value >= least),
+            Goal::AtLeastOr(least, part) => Some(median.value >= least || of_ceiling.is_some_and(|of| of >= part)),
+            Goal::OfCeiling(part) => of_ceiling.map(|of| of >= part),
+            Goal::AtMost(most) => Some(median.value <= most),
+            Goal::Milliseconds { p50, p99 } => {
+                median.latency.map(|latency| f64::from(latency.0) <= p50 * 1e3 && f64::from(latency.1) <= p99 * 1e3)
+            }
+        }
     }
 
     /// Why it does not count.
@@ -69,104 +83,195 @@ impl<'a> Outcome<'a> {
     }
 }
 
-/// One line a row.
-pub(crate) fn table(outcomes: &[Outcome<'_>]) -> String {
-    let mut out = format!(
-        "{:<42}{:>12}{:>8}{:>12}{:>9}{:>12}{:>8}{:>8}{:>8}{:>11}\n",
-        "row", "median", "unit", "goal", "ceiling", "per cpu-s", "p50 ms", "p99 ms", "peak", "verified"
-    );
-    for outcome in outcomes {
-        let Row { what, unit, goal, .. } = outcome.row;
-        if !outcome.counts() {
-            out.push_str(&format!("{what:<42}{:>12}  {}\n", "VOID", outcome.void().trim()));
-            continue;
-        }
-        let runs = outcome.sorted();
-        let Some(median) = runs.get(runs.len() / 2) else { continue };
-        let per_cpu = median.per_cpu.map_or_else(String::new, |value| number(value, 0));
-        let of_ceiling = outcome.of_ceiling(outcomes).map_or_else(String::new, |part| format!("{:.0} %", part * 100.0));
-        let ms = |micros: u32| format!("{:.2}", f64::from(micros) / 1_000.0);
-        let (p50, p99) = median.latency.map_or_else(Default::default, |(p50, p99)| (ms(p50), ms(p99)));
-        let digits = if median.value < 10.0 { 3 } else { 0 };
-        out.push_str(&format!(
-            "{what:<42}{:>12}{unit:>8}{goal:>12}{of_ceiling:>9}{per_cpu:>12}{p50:>8}{p99:>8}{:>8.0}{:>11}",
-            number(median.value, digits),
-            median.peak_mib,
-            number(median.verified as f64, 0)
-        ));
-        if let [least, .., greatest] = runs.as_slice() {
-            out.push_str(&format!("  ({} to {})", number(least.value, digits), number(greatest.value, digits)));
-        }
-        out.push('\n');
+/// One line a row, the peer's beside ours in a second table, and what is to be told of single rows.
+pub(crate) fn text(outcomes: &[Outcome]) -> String {
+    let mut out = rows(outcomes);
+    let peer = peers(outcomes);
+    if !peer.is_empty() {
+        out.push_str(&format!("\n{peer}"));
     }
-    out.push_str("ceiling: how much of what the bare server or the raw disk did in the same run. peak: resident MiB of the server. Every message was read back and compared: lost, duplicated, damaged, out of order are 0.\n");
+    for outcome in outcomes {
+        if !outcome.counts() {
+            out.push_str(&format!("\nVOID {}: {}", outcome.row.what, outcome.void().trim()));
+        }
+        if let Some(note) = outcome.median().and_then(|median| median.note.as_ref()) {
+            out.push_str(&format!("\n{}: {note}", outcome.row.what));
+        }
+    }
+    out.push_str("\nOf ceiling: of what the row above that it names did in the same run. Peak: the server's resident MiB. Each \
+                  message was read back and compared: lost, duplicated, damaged and out of order are 0, or the row is VOID.\n");
     out
 }
 
-/// An array of rows with all their runs.
-pub(crate) fn json(outcomes: &[Outcome<'_>]) -> String {
-    let rows: Vec<String> = outcomes.iter().map(|outcome| json_row(outcome, outcomes)).collect();
-    format!("[\n{}\n]", rows.join(",\n"))
-}
-
-fn json_row(outcome: &Outcome<'_>, all: &[Outcome<'_>]) -> String {
-    let optional = |value: Option<String>| value.unwrap_or_else(|| "null".to_owned());
-    let runs: Vec<String> = outcome
-        .runs
-        .iter()
-        .map(|run| {
-            format!(
-                "{{\"value\":{:.3},\"per_cpu_second\":{},\"p50_us\":{},\"p99_us\":{},\"peak_mib\":{:.1},\"verified\":{},\"lost\":{},\
-                 \"duplicated\":{},\"damaged\":{},\"out_of_order\":{}}}",
-                run.value,
-                optional(run.per_cpu.map(|value| format!("{value:.0}"))),
-                optional(run.latency.map(|(p50, _)| p50.to_string())),
-                optional(run.latency.map(|(_, p99)| p99.to_string())),
-                run.peak_mib,
-                run.verified,
-                run.faults.lost,
-                run.faults.duplicated,
-                run.faults.damaged,
-                run.faults.out_of_order,
-            )
-        })
-        .collect();
-    let error =
-        outcome.error.as_ref().map(|error| format!("\"{}\"", error.replace(['"', '\\'], "'").replace('\n', " ")));
-    format!(
-        "{{\"row\":\"{}\",\"unit\":\"{}\",\"of_ceiling\":{},\"counts\":{},\"error\":{},\"runs\":[{}]}}",
-        outcome.row.name,
-        outcome.row.unit,
-        optional(outcome.of_ceiling(all).map(|part| format!("{part:.3}"))),
-        outcome.counts(),
-        optional(error),
-        runs.join(",")
-    )
-}
-
-/// Thousands apart by commas.
-fn number(value: f64, digits: usize) -> String {
-    let text = format!("{value:.digits$}");
-    let (whole, fraction) =
-        text.split_once('.').map_or((text.as_str(), None), |(whole, fraction)| (whole, Some(fraction)));
-    let mut grouped = String::new();
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
+fn rows(outcomes: &[Outcome]) -> String {
+    let mut table = Table::new([
+        "row",
+        "median",
+        "min – max",
+        "unit",
+        "goal",
+        "met",
+        "of ceiling",
+        "msg/CPU-s",
+        "p50 ms",
+        "p99 ms",
+        "peak",
+        "verified",
+    ]);
+    for outcome in outcomes {
+        let Row { what, unit, goal, .. } = outcome.row;
+        let Some(median) = outcome.median() else {
+            table.push(vec![(*what).to_owned(), "VOID".to_owned()]);
+            continue;
+        };
+        let (least, _, greatest) = spread(outcome.runs.iter().map(|run| run.value)).unwrap_or_default();
+        let met = outcome.met(outcomes).map_or("", |met| if met { "yes" } else { "no" });
+        let ms = |micros: u32| format!("{:.2}", f64::from(micros) / 1_000.0);
+        let (p50, p99) = median.latency.map_or_else(Default::default, |(p50, p99)| (ms(p50), ms(p99)));
+        let positive = |value: f64| if value > 0.0 { number(value.round()) } else { String::new() };
+        table.push(vec![
+            (*what).to_owned(),
+            number(median.value),
+            format!("{} – {}", number(least), number(greatest)),
+            (*unit).to_owned(),
+            goal.text(),
+            met.to_owned(),
+            outcome.of_ceiling(outcomes).map_or_else(String::new, percent),
+            median.per_cpu.map_or_else(String::new, |value| number(value.round())),
+            p50,
+            p99,
+            positive(median.peak_mib),
+            positive(median.verified as f64),
+        ]);
     }
-    fraction.map_or(grouped.clone(), |fraction| format!("{grouped}.{fraction}"))
+    table.text()
+}
+
+/// Each load that was run on the peer too: ours, theirs, and how many times theirs ours is. Empty without any.
+fn peers(outcomes: &[Outcome]) -> String {
+    let columns = [
+        "load",
+        "Angelia",
+        "NATS, synced",
+        "ours / it",
+        "NATS, default",
+        "ours / it",
+        "per CPU-s: Angelia",
+        "synced",
+        "default",
+    ];
+    let mut table = Table::new(columns);
+    let mut found = false;
+    for ours in outcomes {
+        let of = |prefix: &str| {
+            let name = format!("{prefix}{}", ours.row.name);
+            outcomes.iter().find(|other| other.row.name == name).and_then(Outcome::median)
+        };
+        let (Some(own), synced, default) = (ours.median(), of("nats-synced-"), of("nats-")) else { continue };
+        if synced.is_none() && default.is_none() {
+            continue;
+        }
+        found = true;
+        let value = |figure: Option<&Figure>| figure.map_or_else(String::new, |figure| number(figure.value));
+        let times = |figure: Option<&Figure>| {
+            figure.map_or_else(String::new, |figure| format!("{}×", number(own.value / figure.value)))
+        };
+        let cpu = |figure: Option<&Figure>| {
+            figure.and_then(|figure| figure.per_cpu).map_or_else(String::new, |per| number(per.round()))
+        };
+        table.push(vec![
+            format!("{}, {}", ours.row.what, ours.row.unit),
+            number(own.value),
+            value(synced),
+            times(synced),
+            value(default),
+            times(default),
+            cpu(Some(own)),
+            cpu(synced),
+            cpu(default),
+        ]);
+    }
+    if found { table.text() } else { String::new() }
+}
+
+/// The rows with all their runs.
+pub(crate) fn json(outcomes: &[Outcome]) -> serde_json::Value {
+    let run = |run: &Figure| {
+        json!({
+            "value": run.value,
+            "per_cpu_second": run.per_cpu,
+            "p50_us": run.latency.map(|(p50, _)| p50),
+            "p99_us": run.latency.map(|(_, p99)| p99),
+            "peak_mib": run.peak_mib,
+            "verified": run.verified,
+            "lost": run.faults.lost,
+            "duplicated": run.faults.duplicated,
+            "damaged": run.faults.damaged,
+            "out_of_order": run.faults.out_of_order,
+            "note": run.note,
+        })
+    };
+    let row = |outcome: &Outcome| {
+        json!({
+            "row": outcome.row.name,
+            "unit": outcome.row.unit,
+            "goal": outcome.row.goal.text(),
+            "median": outcome.median().map(|median| median.value),
+            "met": outcome.met(outcomes),
+            "ceiling": outcome.row.ceiling,
+            "of_ceiling": outcome.of_ceiling(outcomes),
+            "counts": outcome.counts(),
+            "error": outcome.error,
+            "runs": outcome.runs.iter().map(run).collect::<Vec<_>>(),
+        })
+    };
+    outcomes.iter().map(row).collect()
+}
+
+/// The median and the 99th of a hundred; none of nothing.
+pub(crate) fn percentiles(mut latencies: Vec<u32>) -> Option<(u32, u32)> {
+    latencies.sort_unstable();
+    let at = |hundredth: usize| latencies.get(latencies.len() * hundredth / 100).copied();
+    Some((at(50)?, at(99)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::ROWS;
+
+    fn outcome(name: &str, values: &[f64]) -> Outcome {
+        let mut outcome = Outcome::new(ROWS.iter().find(|row| row.name == name).unwrap());
+        for value in values {
+            outcome.add(Ok(Figure { value: *value, ..Figure::default() }));
+        }
+        outcome
+    }
 
     #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(number(1_234_567.0, 0), "1,234,567");
-        assert_eq!(number(999.0, 0), "999");
-        assert_eq!(number(0.1234, 3), "0.123");
+    fn a_goal_is_met_by_the_median_or_by_its_part_of_the_ceiling() {
+        let all = [outcome("wire-64", &[50_000.0]), outcome("publish-64", &[10.0, 31_000.0, 99_000.0])];
+        assert_eq!(all[1].of_ceiling(&all), Some(0.62));
+        assert_eq!(all[1].met(&all), Some(true));
+        let all = [outcome("wire-64", &[90_000.0]), outcome("publish-64", &[31_000.0])];
+        assert_eq!(all[1].met(&all), Some(false));
+        assert_eq!(all[0].met(&all), None);
+    }
+
+    #[test]
+    fn a_row_with_one_fault_is_void() {
+        let mut void = outcome("publish-1", &[1.0, 2.0]);
+        assert!(void.counts());
+        void.add(Ok(Figure { faults: Faults { lost: 1, ..Faults::default() }, ..Figure::default() }));
+        assert!(!void.counts());
+        let shown = text(&[void]);
+        assert!(shown.contains("VOID") && shown.contains("1 lost"), "{shown}");
+    }
+
+    #[test]
+    fn the_peer_stands_beside_ours() {
+        let all = [outcome("publish-1", &[3_000.0]), outcome("nats-publish-1", &[1_000.0])];
+        let shown = peers(&all);
+        assert!(shown.contains("3×") && shown.contains("1,000"), "{shown}");
     }
 }

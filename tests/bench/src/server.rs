@@ -1,12 +1,14 @@
-//! The server under test: a process on a fresh folder, killed when dropped.
+//! The server under test: a process on a fresh folder, killed when dropped, and what the kernel counts of it.
 
 use crate::Result;
-use crate::http::Connection;
+use crate::http::{Connection, trust};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_rustls::rustls::ClientConfig;
 
 /// The token of all requests.
 pub(crate) const TOKEN: &str = "5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e";
@@ -16,12 +18,15 @@ pub(crate) const BARE: &str = "--bare-server";
 const START: Duration = Duration::from_secs(120);
 /// Clock ticks a second in `/proc`: fixed on Linux.
 const TICKS: f64 = 100.0;
+/// Bytes of a sector in the kernel's counts, whatever the device's are.
+const SECTOR: u64 = 512;
 
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
     /// From the start of the process until it said that it listens.
     pub(crate) opened_in: Duration,
 }
@@ -36,49 +41,74 @@ impl Drop for Server {
 impl Server {
     /// Starts the binary on a folder, fresh or not.
     pub(crate) fn start(binary: &Path, folder: &Path) -> Result<Self> {
+        let listen = ["listen.ams=127.0.0.1:0", "listen.ams_tls=off"];
+        Self::run(Self::command(binary, folder, &listen), folder, |log| after(log, " ams=http://"))
+    }
+
+    /// Starts it so that it speaks TLS alone, with the certificate that it makes itself.
+    pub(crate) fn start_tls(binary: &Path, folder: &Path) -> Result<Self> {
+        let listen = ["listen.ams=off", "listen.ams_tls=127.0.0.1:0"];
+        let command = Self::command(binary, folder, &listen);
+        let mut server = Self::run(command, folder, |log| after(log, " ams_tls=https://"))?;
+        server.tls = Some(trust(&folder.join("data.tls-cert.pem"))?);
+        Ok(server)
+    }
+
+    fn command(binary: &Path, folder: &Path, listen: &[&str]) -> Command {
         let mut command = killed_with_this(binary);
-        command.arg("serve").current_dir(folder).stdin(Stdio::null());
+        command.arg("serve").current_dir(folder);
         let store = format!("store.url=segment:{}", folder.join("data").display());
         let token = format!("ams.service_token={TOKEN}");
-        for setting in
-            [&store, &token, "listen.ams=127.0.0.1:0", "listen.ams_tls=off", "listen.ops=off", "log.level=warn"]
-        {
+        for setting in [&store, &token, "listen.ops=off", "log.level=warn"].into_iter().chain(listen.iter().copied()) {
             command.args(["--set", setting]);
         }
-        Self::run(command, folder)
+        command
     }
 
     /// Starts the bare server: what HTTP and parsing alone take.
     pub(crate) fn bare(folder: &Path) -> Result<Self> {
         let mut command = killed_with_this(&std::env::current_exe()?);
         command.arg(BARE);
-        Self::run(command, folder)
+        Self::run(command, folder, |log| after(log, " ams=http://"))
     }
 
-    /// Runs a command until it says where it listens.
-    fn run(mut command: Command, folder: &Path) -> Result<Self> {
-        let log = folder.join("server.log");
+    /// Starts NATS with JetStream, which syncs every publish before it answers, or as it does by default.
+    pub(crate) fn nats(binary: &Path, folder: &Path, synced: bool) -> Result<Self> {
+        let sync = if synced { "sync_interval: always" } else { "" };
+        let store = folder.join("jetstream");
+        let config = format!(
+            "listen: \"127.0.0.1:-1\"\nmax_payload: 8MB\njetstream {{\n store_dir: \"{}\"\n {sync}\n}}\n",
+            store.display()
+        );
+        let file = folder.join("nats.conf");
+        std::fs::write(&file, config)?;
+        let mut command = killed_with_this(binary);
+        command.arg("-c").arg(file).current_dir(folder);
+        Self::run(command, folder, |log| after(log, "Listening for client connections on "))
+    }
+
+    /// Runs a command until what it says tells where it listens.
+    fn run(mut command: Command, folder: &Path, listens: fn(&str) -> Option<SocketAddr>) -> Result<Self> {
+        let (out, err) = (folder.join("server.log"), folder.join("server.err"));
         let begun = Instant::now();
-        let child = command.stdout(File::create(&log)?).stderr(File::create(folder.join("server.err"))?).spawn()?;
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), opened_in: Duration::ZERO };
+        let child = command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&err)?).spawn()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { child, address, tls: None, opened_in: Duration::ZERO };
         loop {
-            let said = std::fs::read_to_string(&log)?;
-            if let Some(line) = said.lines().find(|line| line.starts_with("listening ")) {
-                let url = line.split_whitespace().find_map(|word| word.strip_prefix("ams=http://"));
-                server.address = url.ok_or("the server does not say where it listens")?.parse()?;
-                server.opened_in = begun.elapsed();
+            let said = format!("{}{}", std::fs::read_to_string(&out)?, std::fs::read_to_string(&err)?);
+            if let Some(address) = listens(&said) {
+                (server.address, server.opened_in) = (address, begun.elapsed());
                 return Ok(server);
             }
             if server.child.try_wait()?.is_some() || begun.elapsed() > START {
-                let why = std::fs::read_to_string(folder.join("server.err")).unwrap_or_default();
-                return Err(format!("the server does not start: {said}{why}").into());
+                return Err(format!("the server does not start: {said}").into());
             }
             std::thread::sleep(Duration::from_micros(500));
         }
     }
 
     pub(crate) async fn connect(&self) -> Result<Connection> {
-        Connection::open(self.address, TOKEN).await
+        Connection::open(self.address, self.tls.as_ref()).await
     }
 
     /// Processor seconds that it used so far.
@@ -92,12 +122,35 @@ impl Server {
     /// Resident memory in MiB: now, and at most so far.
     pub(crate) fn memory(&self) -> Result<(f64, f64)> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let of = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).map_or(0.0, |kib| kib / 1_024.0)
-        };
+        let of = |name: &str| number_after(&status, name).map_or(0.0, |kib| kib as f64 / 1_024.0);
         Ok((of("VmRSS:"), of("VmHWM:")))
     }
+
+    /// Bytes that it made the kernel write to storage so far.
+    pub(crate) fn written(&self) -> Result<u64> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id()))?;
+        let of = |name: &str| number_after(&io, name).unwrap_or_default();
+        Ok(of("\nwrite_bytes:").saturating_sub(of("\ncancelled_write_bytes:")))
+    }
+}
+
+/// Bytes that the block device under a folder has written so far, whoever wrote; none where no block device is told.
+pub(crate) fn device_written(folder: &Path) -> Option<u64> {
+    let device = rustix::fs::stat(folder).ok()?.st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let stat = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    Some(stat.split_whitespace().nth(6)?.parse::<u64>().ok()? * SECTOR)
+}
+
+/// The address that follows these words.
+fn after(text: &str, words: &str) -> Option<SocketAddr> {
+    // Only a line that is complete.
+    let (_, rest) = text.split_once(words)?;
+    rest.split_once('\n')?.0.split_whitespace().next()?.parse().ok()
+}
+
+fn number_after(text: &str, name: &str) -> Option<u64> {
+    text.split_once(name)?.1.split_whitespace().next()?.parse().ok()
 }
 
 /// The binary, such that the kernel ends it with this process where a common tool for that is installed.

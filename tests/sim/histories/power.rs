@@ -47,7 +47,14 @@ async fn furnish(broker: &Broker) -> (Arc<Topic>, Arc<Subscription>) {
         dead_letter_topic: None,
         dead_letter_ttl: None,
     };
-    let new = NewSubscription { name: name("work"), topic: name("a"), settings, created_by: None };
+    let new = NewSubscription {
+        name: name("work"),
+        topic: name("a"),
+        settings,
+        push: None,
+        acl: Vec::new(),
+        created_by: None,
+    };
     (topic, broker.create_subscription(project, new).await.unwrap())
 }
 

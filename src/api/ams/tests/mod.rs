@@ -4,6 +4,8 @@ mod administration;
 mod bad_input;
 mod certificates;
 mod consuming;
+mod push;
+mod schemas;
 mod transport;
 mod waiting;
 

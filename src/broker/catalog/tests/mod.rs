@@ -6,6 +6,7 @@ pub(crate) mod world;
 
 use super::*;
 use crate::broker::NewMessage;
+use crate::domain::push::Push;
 use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::{Name, ProjectId, Resource};
@@ -47,7 +48,7 @@ pub(crate) fn new_subscription(text: &str, topic: &str) -> NewSubscription {
         dead_letter_topic: None,
         dead_letter_ttl: None,
     };
-    NewSubscription { name: name(text), topic: name(topic), settings, created_by: None }
+    NewSubscription { name: name(text), topic: name(topic), settings, push: None, acl: Vec::new(), created_by: None }
 }
 
 async fn topic_names(broker: &Broker, project: ProjectId) -> Vec<String> {
@@ -291,4 +292,25 @@ async fn identities_grow_also_when_the_clock_goes_back() {
         assert!(next > last);
         last = next;
     }
+}
+
+#[tokio::test]
+async fn who_listens_hears_of_every_subscription_that_is_made_changed_or_removed() {
+    let (broker, _) = fresh().await;
+    let project = broker.create_project(new_project("P")).await.unwrap().id;
+    broker.create_topic(project, new_topic("t")).await.unwrap();
+    let mut changes = broker.subscription_changes();
+    let made = broker.create_subscription(project, new_subscription("s", "t")).await.unwrap();
+    assert_eq!(changes.try_recv(), Ok((project, made.id)));
+    let change = |_: Option<&Push>, acl: &mut Vec<UserId>| {
+        acl.push(UserId(7));
+        Ok(None)
+    };
+    let changed = broker.update_push(project, &made.name, change).await.unwrap();
+    assert_eq!((changed.acl.as_slice(), changes.try_recv()), (&[UserId(7)][..], Ok((project, made.id))));
+    assert_eq!(broker.all_subscriptions(&|_| true).await.unwrap(), [changed]);
+    broker.delete_project(project).await.unwrap();
+    assert_eq!(changes.try_recv(), Ok((project, made.id)));
+    assert_eq!(broker.all_subscriptions(&|_| true).await.unwrap(), []);
+    assert!(broker.subscription_by_id(project, made.id).await.is_err());
 }

@@ -1,12 +1,14 @@
 //! The fields of each kind of document. Tags are frozen.
 
 use super::fields::{FieldReader, Fields, Value, damaged, put_prefixed};
+use super::push;
 use super::{
     Account, BoundSubject, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, SubjectHint,
     TokenHash, TokenHint, Truth,
 };
 use crate::domain::acl::{RoleName, RoleTable};
-use crate::domain::project::Project;
+use crate::domain::project::{Project, Quota};
+use crate::domain::schema::{Rules, Schema, SchemaKind};
 use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile, User};
@@ -57,6 +59,12 @@ impl Thing for Project {
         fields.u128(3, self.id.0).text(4, self.name.as_str()).text(5, &self.description);
         write_user(fields, 6, self.created_by);
         fields.u64(7, self.created_at.0).u64(8, self.modified_at.0);
+        let Quota { messages_per_second, bytes_per_second, topics, subscriptions } = self.quota;
+        for (tag, value) in [(20, messages_per_second), (21, bytes_per_second), (22, topics), (23, subscriptions)] {
+            if let Some(value) = value {
+                fields.u64(tag, value);
+            }
+        }
     }
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
@@ -67,6 +75,12 @@ impl Thing for Project {
             created_by: read_user(fields, 6)?,
             created_at: fields.required(7)?.timestamp()?,
             modified_at: fields.required(8)?.timestamp()?,
+            quota: Quota {
+                messages_per_second: fields.optional(20)?.map(Value::u64).transpose()?,
+                bytes_per_second: fields.optional(21)?.map(Value::u64).transpose()?,
+                topics: fields.optional(22)?.map(Value::u64).transpose()?,
+                subscriptions: fields.optional(23)?.map(Value::u64).transpose()?,
+            },
         })
     }
 }
@@ -127,8 +141,11 @@ impl Thing for Subscription {
         }
         fields.ids(12, self.acl.iter().map(|user| user.0)).u64(13, self.created_at.0);
         write_user(fields, 14, self.created_by);
+        if let Some(push) = &self.push {
+            fields.bytes(15, &push::bytes(push));
+        }
         if let Some(ttl) = self.settings.dead_letter_ttl {
-            fields.duration(15, ttl);
+            fields.duration(16, ttl);
         }
     }
 
@@ -153,8 +170,9 @@ impl Thing for Subscription {
             acl: fields.required(12)?.ids(UserId)?,
             created_at: fields.required(13)?.timestamp()?,
             created_by: read_user(fields, 14)?,
+            push: fields.optional(15)?.map(push::read).transpose()?,
         };
-        subscription.settings.dead_letter_ttl = fields.optional(15)?.map(Value::duration).transpose()?;
+        subscription.settings.dead_letter_ttl = fields.optional(16)?.map(Value::duration).transpose()?;
         Ok(subscription)
     }
 }
@@ -196,6 +214,41 @@ impl Thing for Account {
             user: Arc::new(user),
             token_hash: TokenHash(fields.required(15)?.array()?),
             token: read_sealed(fields, 16)?,
+        })
+    }
+}
+
+impl Thing for Schema {
+    const KIND: u8 = 30;
+    const WHAT: &'static str = "a schema";
+
+    fn write(&self, fields: &mut Fields) {
+        fields.u128(3, self.id.0).u128(4, self.project.0).text(5, self.name.as_str());
+        fields.u8(6, self.rules.kind as u8).text(7, &self.rules.payload);
+        if let Some(attributes) = &self.rules.attributes {
+            fields.text(8, attributes);
+        }
+        fields.u64(9, self.revision).u64(10, self.created_at.0);
+        write_user(fields, 11, self.created_by);
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
+        Ok(Self {
+            id: SchemaId(fields.required(3)?.u128()?),
+            project: ProjectId(fields.required(4)?.u128()?),
+            name: fields.required(5)?.name()?,
+            rules: Rules {
+                kind: match fields.required(6)?.u8()? {
+                    1 => SchemaKind::Json,
+                    2 => SchemaKind::Avro,
+                    other => return Err(damaged(format!("its schema language {other} is not known"))),
+                },
+                payload: fields.required(7)?.text()?.to_owned(),
+                attributes: fields.optional(8)?.map(Value::text).transpose()?.map(str::to_owned),
+            },
+            revision: fields.required(9)?.u64()?,
+            created_at: fields.required(10)?.timestamp()?,
+            created_by: read_user(fields, 11)?,
         })
     }
 }

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::domain::acl::RoleName;
-use crate::domain::project::Project;
+use crate::domain::project::{Project, Quota};
+use crate::domain::push::{Mattermost, Push, Shared, Target, Webhook};
+use crate::domain::retry::RetryPolicy;
+use crate::domain::schema::{Rules, Schema, SchemaKind};
 use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile};
@@ -35,6 +38,24 @@ fn project() -> Project {
         created_by: Some(UserId(2)),
         created_at: Timestamp(3),
         modified_at: Timestamp(4),
+        quota: Quota::default(),
+    }
+}
+
+fn limited() -> Project {
+    let quota = Quota { messages_per_second: Some(9), topics: Some(0), ..Quota::default() };
+    Project { quota, ..project() }
+}
+
+fn schema() -> Schema {
+    Schema {
+        id: SchemaId(1),
+        project: ProjectId(2),
+        name: name("s"),
+        rules: Rules { kind: SchemaKind::Avro, payload: "\"int\"".to_owned(), attributes: Some("{}".to_owned()) },
+        revision: 3,
+        created_at: Timestamp(4),
+        created_by: Some(UserId(5)),
     }
 }
 
@@ -68,10 +89,27 @@ fn subscription() -> Subscription {
             dead_letter_topic: Some(name("d")),
             dead_letter_ttl: None,
         },
+        push: None,
         acl: vec![UserId(4)],
         created_at: Timestamp(5),
         created_by: Some(UserId(6)),
     }
+}
+
+fn webhook() -> Push {
+    let target = Target::Webhook(Webhook {
+        endpoint: "https://e".to_owned(),
+        messages_max: -2,
+        authorization: Some(Shared("a".to_owned())),
+        hash: Shared("h".to_owned()),
+    });
+    Push { target, retry: RetryPolicy::Linear { period: Duration::from_millis(3) }, decode: true, verified: false }
+}
+
+fn mattermost() -> Push {
+    let text = str::to_owned;
+    let target = Target::Mattermost(Mattermost { url: text("u"), username: text("n"), channel: text("c") });
+    Push { target, retry: RetryPolicy::SlowStart, decode: false, verified: true }
 }
 
 fn account() -> Account {
@@ -127,6 +165,9 @@ fn stored_forms_are_frozen() {
     golden(&truth(Standing::Live, None, project()), PROJECT);
     golden(&truth(Standing::Claiming, Some("u"), topic()), TOPIC);
     golden(&truth(Standing::Deleting, None, subscription()), SUBSCRIPTION);
+    let pushed = |push| truth(Standing::Deleting, None, Subscription { push: Some(push), ..subscription() });
+    golden(&pushed(webhook()), &format!("{SUBSCRIPTION} {WEBHOOK}"));
+    golden(&pushed(mattermost()), &format!("{SUBSCRIPTION} {MATTERMOST}"));
     golden(&truth(Standing::Live, None, account()), ACCOUNT);
     golden(&Hint { holder: Some(1), given_up: None, incarnation: Incarnation(2) }, HINT_HELD);
     let given_up = Some((1, Timestamp(2)));
@@ -134,6 +175,8 @@ fn stored_forms_are_frozen() {
     golden(&TokenHint { holder: UserId(1) }, TOKEN_HINT);
     golden(&roles(), ROLES);
     golden(&KeyCheck { sealed: Sealed { key: 1, bytes: vec![2; 3] } }, KEY_CHECK);
+    golden(&truth(Standing::Live, None, limited()), &format!("{PROJECT}{QUOTA}"));
+    golden(&truth(Standing::Live, None, schema()), SCHEMA);
     golden(&DayEnd { messages: 1, bytes: 2 }, DAY_END);
     golden(&bound_subject(), BOUND_SUBJECT);
     golden(&SubjectHint { name: name("b"), id: 1 }, SUBJECT_HINT);
@@ -151,10 +194,11 @@ fn kinds_are_frozen() {
         StoredRoles::KIND,
         KeyCheck::KIND,
         DayEnd::KIND,
+        Truth::<Schema>::KIND,
         BoundSubject::KIND,
         SubjectHint::KIND,
     ];
-    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21]);
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 30, 20, 21]);
 }
 
 #[test]
@@ -215,7 +259,7 @@ fn values_outside_their_rule_are_refused() {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 1_u8..22) {
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 1_u8..32) {
         let mut value = bytes;
         if let [format, stored_kind, ..] = value.as_mut_slice() {
             (*format, *stored_kind) = (FORMAT, kind);
@@ -224,6 +268,7 @@ proptest! {
         let _ = decode::<Truth<Topic>>(&value);
         let _ = decode::<Truth<Subscription>>(&value);
         let _ = decode::<Truth<Account>>(&value);
+        let _ = decode::<Truth<Schema>>(&value);
         let _ = decode::<Hint>(&value);
         let _ = decode::<DayEnd>(&value);
         let _ = decode::<TokenHint>(&value);
@@ -277,6 +322,22 @@ const PROJECT: &str = "
     07 08000000 0300000000000000
     08 08000000 0400000000000000";
 
+const QUOTA: &str = "
+    14 08000000 0900000000000000
+    16 08000000 0000000000000000";
+
+const SCHEMA: &str = "
+    01 01000000 02
+    03 10000000 01000000000000000000000000000000
+    04 10000000 02000000000000000000000000000000
+    05 01000000 73
+    06 01000000 02
+    07 05000000 22696e7422
+    08 02000000 7b7d
+    09 08000000 0300000000000000
+    0a 08000000 0400000000000000
+    0b 10000000 05000000000000000000000000000000";
+
 const TOPIC: &str = "
     01 01000000 01
     02 11000000 0c00000000000000000000000000000075
@@ -306,6 +367,26 @@ const SUBSCRIPTION: &str = "
     0c 10000000 04000000000000000000000000000000
     0d 08000000 0500000000000000
     0e 10000000 06000000000000000000000000000000";
+
+const WEBHOOK: &str = "
+    0f 41000000
+        01 01000000 01
+        02 09000000 68747470733a2f2f65
+        03 08000000 feffffffffffffff
+        04 01000000 61
+        05 01000000 68
+        08 08000000 b80b000000000000
+        09 01000000 01
+        00";
+
+const MATTERMOST: &str = "
+    0f 1f000000
+        01 01000000 02
+        02 01000000 75
+        06 01000000 6e
+        07 01000000 63
+        09 01000000 02
+        00";
 
 const ACCOUNT: &str = "
     01 01000000 02

@@ -153,12 +153,7 @@ impl Iterator for Entries<'_> {
 impl Entries<'_> {
     fn entry(&mut self, mut fields: Fields<'_>) -> Option<Entry> {
         let (payload_bytes, attribute_bytes) = (fields.u32()?, fields.u32()?);
-        let form = match fields.u8()? {
-            0 => PayloadForm::Binary,
-            1 => PayloadForm::Verbatim,
-            2 => PayloadForm::Json,
-            _ => return None,
-        };
+        let form = PayloadForm::of(fields.u8()?)?;
         let flags = fields.u8()?;
         if flags & !KNOWN_FLAGS != 0 {
             return None;

@@ -4,6 +4,7 @@
 //! knows what is synced) and [`CrashVfs`] (the same with faults and power cuts). Knows nothing of segments.
 
 mod crash;
+mod direct;
 mod memory;
 mod real;
 

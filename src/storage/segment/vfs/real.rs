@@ -1,11 +1,13 @@
-//! The disk: std and rustix calls, one to one. Owns no policy.
+//! The disk: std and rustix calls, one to one. Owns no policy, but that aligned writes and large reads go around the page cache
+//! where they may.
 
-use super::{Lock, Vfs, VfsFile};
+use super::{Lock, Vfs, VfsFile, direct};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The machine's file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +29,7 @@ impl Vfs for RealVfs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        Ok(Arc::new(OpenOptions::new().read(true).write(true).create_new(true).open(path)?))
+        Ok(Disk::file(OpenOptions::new().read(true).write(true).create_new(true).open(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
@@ -37,7 +39,7 @@ impl Vfs for RealVfs {
             }
             other => other?,
         };
-        Ok(Arc::new(file))
+        Ok(Disk::file(file))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -65,22 +67,49 @@ impl Vfs for RealVfs {
 /// The lock goes when the file is closed.
 impl Lock for File {}
 
-impl VfsFile for File {
+/// A file of the disk.
+#[derive(Debug)]
+struct Disk {
+    file: File,
+    /// No other file of this process has it.
+    number: u64,
+    /// Whether the file system refused a write around the cache.
+    cached: AtomicBool,
+}
+
+impl Disk {
+    fn file(file: File) -> Arc<dyn VfsFile> {
+        static FILES: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Self { file, number: FILES.fetch_add(1, Ordering::Relaxed), cached: AtomicBool::new(false) })
+    }
+}
+
+impl VfsFile for Disk {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
-        self.read_exact_at(buffer, position)
+        let large = direct::is_large(buffer.len()) && !self.cached.load(Ordering::Relaxed);
+        if large && direct::read(&self.file, buffer, position)? {
+            return Ok(());
+        }
+        self.file.read_exact_at(buffer, position)
     }
 
     fn write_at(&self, parts: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
+        if direct::is_aligned(parts, position) && !self.cached.load(Ordering::Relaxed) {
+            if direct::write(&self.file, self.number, parts, position)? {
+                return Ok(());
+            }
+            self.cached.store(true, Ordering::Relaxed);
+        }
         let mut parts = parts;
         let mut position = position;
         // Drops empty parts, of which the system would write nothing.
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {
-            match rustix::io::pwritev(self, parts, position) {
+            match rustix::io::pwritev(&self.file, parts, position) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     IoSlice::advance_slices(&mut parts, written);
@@ -94,11 +123,11 @@ impl VfsFile for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(self, rustix::fs::FallocateFlags::empty(), 0, length) {
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, length) {
             Ok(()) => Ok(()),
             // A file system without it: only written bytes take room.
             Err(rustix::io::Errno::OPNOTSUPP) => {
@@ -106,7 +135,7 @@ impl VfsFile for File {
                 let mut at = 0;
                 while at < length {
                     let part = usize::try_from(length - at).unwrap_or(usize::MAX).min(zeros.len());
-                    self.write_all_at(zeros.get(..part).unwrap_or_default(), at)?;
+                    self.file.write_all_at(zeros.get(..part).unwrap_or_default(), at)?;
                     at += part as u64;
                 }
                 Ok(())
@@ -116,6 +145,6 @@ impl VfsFile for File {
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
-        self.set_len(length)
+        self.file.set_len(length)
     }
 }
