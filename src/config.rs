@@ -70,6 +70,34 @@ pub struct StoreConfig {
     pub reserve_segments: usize,
     /// Most bytes of recent messages in memory.
     pub cache_bytes: usize,
+    /// How to reach a cluster.
+    pub cql: CqlConfig,
+}
+
+/// `[store.cql]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CqlConfig {
+    /// The data centre of this node's replicas, or empty.
+    pub datacenter: String,
+    /// `local` or `global`.
+    pub consistency: String,
+    /// Whom to log in as, or empty.
+    pub user: String,
+    /// The password's file, or empty.
+    pub password_file: String,
+    /// PEM of trusted authorities, or empty for no TLS.
+    pub ca_file: String,
+    /// PEM chain of this client, or empty.
+    pub cert_file: String,
+    /// PEM key of this client, or empty.
+    pub key_file: String,
+    /// For one request.
+    pub request_ms: u64,
+    /// For a write of unknown outcome.
+    pub settle_ms: u64,
+    /// Replicas of a new keyspace.
+    pub replication: String,
 }
 
 /// `[listen]`.
@@ -297,12 +325,25 @@ impl Config {
         StoreUrl::parse(&self.store.url)
     }
 
-    /// A file that stands beside the store's folder, never inside: the folder's name with `.suffix` added. None for a store
-    /// that keeps nothing.
+    /// The password of the cluster's user; none when there is no user.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is empty.
+    pub fn cql_password(&self) -> Result<Option<Secret>, Invalid> {
+        let CqlConfig { user, password_file, .. } = &self.store.cql;
+        if user.is_empty() {
+            return Ok(None);
+        }
+        places::read_secret("store.cql.password_file", password_file).map(|text| Some(Secret(text)))
+    }
+
+    /// A file that stands beside the store's folder, never inside: the folder's name with `.suffix` added; for a store in a cluster,
+    /// beside the key file. None for a store that keeps nothing.
     #[must_use]
     pub fn beside_store(&self, suffix: &str) -> Option<PathBuf> {
         match self.store_url().ok()? {
             StoreUrl::Segment(folder) => Some(places::beside(&folder, suffix)),
+            StoreUrl::Cql { .. } => Some(PathBuf::from(&self.secrets.key_file).with_extension(suffix)),
             StoreUrl::Memory => None,
         }
     }

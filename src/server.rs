@@ -7,6 +7,9 @@
 //! end mark, operators' listener. A second signal ends all waiting; the store then recovers at the next start.
 
 mod bootstrap;
+mod cluster;
+#[cfg(test)]
+mod cluster_tests;
 mod control;
 mod descriptors;
 mod engine;
@@ -23,6 +26,7 @@ mod tls;
 mod welcome;
 mod zaqar;
 
+pub(crate) use cluster::migrate;
 pub use control::{Request, Response, ask, is_served};
 pub(crate) use engine::{at, backup_stopped};
 pub(crate) use foundation::rotate_key;

@@ -110,6 +110,8 @@ pub(super) enum Command {
         /// The folder to make.
         folder: PathBuf,
     },
+    /// Make or renew the tables of a store in a cluster: once for all nodes, before they start.
+    Migrate,
     /// Look into a store's folder while nothing runs on it.
     #[command(subcommand)]
     Store(Store),

@@ -64,6 +64,10 @@ fn folder(config: &Config) -> Answer<std::path::PathBuf> {
             "there is no store in {}: name another with --set store.url=segment:FOLDER",
             folder.display()
         ))),
+        StoreUrl::Cql { .. } => Err(Failure::Usage(
+            "a store in a cluster has no folder here: copy it with the cluster's own tools, such as nodetool snapshot"
+                .to_owned(),
+        )),
         StoreUrl::Memory => Err(Failure::Usage("a store in memory has no folder".to_owned())),
     }
 }
@@ -92,6 +96,18 @@ pub(super) fn backup(sources: &Sources, to: &Path, out: Output) -> Answer {
             to.display()
         ),
     )
+}
+
+/// Makes the tables of a store in a cluster.
+pub(super) fn migrate(sources: &Sources, out: Output) -> Answer {
+    let config = Config::load(sources)?;
+    let done = block_on(server::migrate(&config))?;
+    let text = if done.applied.is_empty() {
+        format!("nothing to do: the tables have version {}", done.version)
+    } else {
+        format!("applied {}: the tables have version {}", done.applied.join(", "), done.version)
+    };
+    out.answer(&json!({ "applied": done.applied, "version": done.version }), text)
 }
 
 /// Changes the key of a stopped service's store.

@@ -74,6 +74,7 @@ fn dispatch(arguments: Arguments) -> Answer {
         Some(Command::CheckConfig { schema, defaults }) => local::check_config(&sources, schema, defaults, out),
         Some(Command::Store(command)) => local::store(command, out),
         Some(Command::Backup { folder }) => local::backup(&sources, &folder, out),
+        Some(Command::Migrate) => local::migrate(&sources, out),
         Some(Command::Key(command)) => local::key(command, &sources, out),
         Some(Command::Topic(command)) => {
             remote(&arguments.remote, &sources, async |client| resources::topic(client, command, out).await)

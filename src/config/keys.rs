@@ -1,7 +1,7 @@
 //! The table of all settings: their names, kinds and ranges. Values and explanations are in `config/default.toml`; a test holds
 //! the two together. Reads no file and no environment.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The compiled-in defaults, which explain every setting.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -27,6 +27,16 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("store.segment_bytes", Kind::Integer(1_048_576, 2_147_483_648)),
     ("store.reserve_segments", Kind::Integer(1, 64)),
     ("store.cache_bytes", Kind::Integer(1_048_576, 17_179_869_184)),
+    ("store.cql.datacenter", Kind::Text),
+    ("store.cql.consistency", Kind::Choice(&["local", "global"])),
+    ("store.cql.user", Kind::Text),
+    ("store.cql.password_file", Kind::Text),
+    ("store.cql.ca_file", Kind::Text),
+    ("store.cql.cert_file", Kind::Text),
+    ("store.cql.key_file", Kind::Text),
+    ("store.cql.request_ms", Kind::Integer(200, 60_000)),
+    ("store.cql.settle_ms", Kind::Integer(1_000, 120_000)),
+    ("store.cql.replication", Kind::Text),
     ("listen.ams", Kind::Listener),
     ("listen.ams_tls", Kind::Listener),
     ("listen.ams_x509", Kind::Listener),
@@ -130,37 +140,31 @@ fn distance(from: &str, to: &str) -> usize {
 /// The JSON Schema of a configuration file, made from the table and the explanations in `config/default.toml`.
 #[must_use]
 pub fn schema() -> Value {
-    let mut sections = Map::new();
+    let mut schema = section();
     for (name, kind) in KEYS {
-        let Some((section, key)) = name.rsplit_once('.') else { continue };
+        let Some((header, key)) = name.rsplit_once('.') else { continue };
         let mut rule = rule(*kind);
-        if let (Some(rule), Some(explanation)) = (rule.as_object_mut(), explanation(section, key)) {
+        if let (Some(rule), Some(explanation)) = (rule.as_object_mut(), explanation(header, key)) {
             rule.insert("description".to_owned(), explanation.into());
         }
-        put(&mut sections, section, key, rule);
-    }
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Angelia configuration",
-        "type": "object",
-        "additionalProperties": false,
-        "properties": sections,
-    })
-}
-
-/// Puts a key's rule into its section, which may be one of a section.
-fn put(sections: &mut Map<String, Value>, section: &str, key: &str, rule: Value) {
-    let (outer, inner) = section.split_once('.').map_or((section, None), |(outer, inner)| (outer, Some(inner)));
-    let entry = sections
-        .entry(outer)
-        .or_insert_with(|| json!({ "type": "object", "additionalProperties": false, "properties": {} }));
-    let Some(Value::Object(properties)) = entry.get_mut("properties") else { return };
-    match inner {
-        Some(inner) => put(properties, inner, key, rule),
-        None => {
+        let within = header.split('.').try_fold(&mut schema, |table, name| {
+            let properties = table.get_mut("properties")?.as_object_mut()?;
+            Some(properties.entry(name).or_insert_with(section))
+        });
+        if let Some(Value::Object(properties)) = within.and_then(|table| table.get_mut("properties")) {
             properties.insert(key.to_owned(), rule);
         }
     }
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
+        schema.insert("title".to_owned(), "Angelia configuration".into());
+    }
+    schema
+}
+
+/// A table that holds nothing yet, and nothing but what is put into it.
+fn section() -> Value {
+    json!({ "type": "object", "additionalProperties": false, "properties": {} })
 }
 
 fn rule(kind: Kind) -> Value {

@@ -11,6 +11,13 @@ pub enum StoreUrl {
     Memory,
     /// `segment:<folder>`.
     Segment(PathBuf),
+    /// `cql://<host>[:<port>],…/<keyspace>`.
+    Cql {
+        /// Each a host with an optional port; at least one.
+        hosts: Vec<String>,
+        /// A plain name.
+        keyspace: String,
+    },
 }
 
 impl StoreUrl {
@@ -25,13 +32,24 @@ impl StoreUrl {
             Some(("segment", folder)) => {
                 Err(Invalid(format!("store.url: `segment:{folder}` names no folder; write for example segment:./data")))
             }
-            Some(("cql", _)) => Err(Invalid(
-                "store.url: this build has no CQL engine yet; use segment:<folder> to keep data on this machine"
-                    .to_owned(),
-            )),
-            _ => Err(Invalid(format!("store.url: `{url}` is no store; use segment:<folder> or memory:"))),
+            Some(("cql", place)) => cql(place).ok_or_else(|| {
+                Invalid(format!(
+                    "store.url: `cql:{place}` names no cluster; write cql://HOST[:PORT],HOST/KEYSPACE, the keyspace in letters, digits and _"
+                ))
+            }),
+            _ => Err(Invalid(format!("store.url: `{url}` is no store; use segment:<folder>, cql://<host>/<keyspace> or memory:"))),
         }
     }
+}
+
+fn cql(place: &str) -> Option<StoreUrl> {
+    let (hosts, keyspace) = place.strip_prefix("//")?.split_once('/')?;
+    let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let named = keyspace.starts_with(|letter: char| letter.is_ascii_alphabetic()) && keyspace.chars().all(word);
+    let hosts: Vec<String> = hosts.split(',').map(str::to_owned).collect();
+    let plain = |host: &String| !host.is_empty() && !host.contains(['@', '?', '#', ' ']);
+    (named && keyspace.len() <= 48 && hosts.iter().all(plain))
+        .then(|| StoreUrl::Cql { hosts, keyspace: keyspace.to_owned() })
 }
 
 /// The path of a folder with `.suffix` added to its name.

@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     choice("ams.auth_option", &config.ams.auth_option)?;
     choice("zaqar.auth_strategy", &config.zaqar.auth_strategy)?;
     choice("zaqar.limits.client_id_uuid_safe", &config.zaqar.limits.client_id_uuid_safe)?;
+    choice("store.cql.consistency", &config.store.cql.consistency)?;
     choice("log.format", &config.log.format)?;
     if let Err(error) = crate::telemetry::logging::filter(&config.log.level) {
         return Err(Invalid(format!("log.level: {error}; write for example info or info,angelia::storage=debug")));
@@ -26,6 +27,7 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     check_zaqar(config)?;
     check_networks(&config.push.allow_networks)?;
     check_secrets(config)?;
+    check_cluster(config)?;
     check_audit(config)?;
     check_sizes(config)
 }
@@ -52,6 +54,31 @@ fn check_zaqar(config: &Config) -> Result<(), Invalid> {
                 "zaqar.limits.{least} is above zaqar.limits.{most}: lower it or raise the other"
             )));
         }
+    }
+    Ok(())
+}
+
+fn check_cluster(config: &Config) -> Result<(), Invalid> {
+    let cql = &config.store.cql;
+    if cql.user.is_empty() != cql.password_file.is_empty() {
+        return Err(Invalid(
+            "store.cql.user and store.cql.password_file belong together: set both, or none".to_owned(),
+        ));
+    }
+    if cql.cert_file.is_empty() != cql.key_file.is_empty() {
+        return Err(Invalid(
+            "store.cql.cert_file and store.cql.key_file belong together: set both, or none".to_owned(),
+        ));
+    }
+    if !cql.cert_file.is_empty() && cql.ca_file.is_empty() {
+        return Err(Invalid(
+            "store.cql.cert_file without store.cql.ca_file: name the authorities to trust, too".to_owned(),
+        ));
+    }
+    if matches!(config.store_url()?, StoreUrl::Cql { .. }) && config.secrets.key_file.is_empty() {
+        return Err(Invalid(
+            "secrets.key_file: a store in a cluster needs one; every node must have the same file".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -166,6 +193,8 @@ fn integer(config: &Config, name: &str) -> u64 {
         "store.segment_bytes" => config.store.segment_bytes,
         "store.reserve_segments" => config.store.reserve_segments as u64,
         "store.cache_bytes" => config.store.cache_bytes as u64,
+        "store.cql.request_ms" => config.store.cql.request_ms,
+        "store.cql.settle_ms" => config.store.cql.settle_ms,
         "push.timeout_seconds" => config.push.timeout_seconds,
         "push.in_flight" => config.push.in_flight as u64,
         "limits.publish_bytes" => limits.publish_bytes as u64,

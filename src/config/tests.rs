@@ -159,3 +159,30 @@ fn ports_of_zero_never_clash() {
     let config = Config::load(&sources(None, &[], &set)).unwrap();
     assert_eq!(config.key_file(), None);
 }
+
+#[test]
+fn a_store_in_a_cluster_has_hosts_a_keyspace_and_a_shared_key_file() {
+    let set = ["store.url=cql://one,two:9142/angelia", "secrets.key_file=/etc/angelia/shared.key"];
+    let config = Config::load(&sources(None, &[("ANGELIA_STORE__CQL__DATACENTER", "east")], &set)).unwrap();
+    let hosts = vec!["one".to_owned(), "two:9142".to_owned()];
+    assert_eq!(config.store_url().unwrap(), StoreUrl::Cql { hosts, keyspace: "angelia".to_owned() });
+    assert_eq!(config.store.cql.datacenter, "east");
+    assert_eq!(config.token_file().unwrap(), PathBuf::from("/etc/angelia/shared.token"));
+    let key_file = "secrets.key_file=/etc/angelia/shared.key";
+    for (set, expected) in [
+        (&["store.url=cql://one/angelia"][..], "secrets.key_file: a store in a cluster needs one"),
+        (&["store.url=cql://one/an-gelia", key_file], "names no cluster"),
+        (&["store.url=cql:one/angelia", key_file], "names no cluster"),
+        (&["store.url=cql://one,/angelia", key_file], "names no cluster"),
+        (&["store.url=cql://user@one/angelia", key_file], "names no cluster"),
+        (&["store.cql.user=me"], "store.cql.user and store.cql.password_file belong together"),
+        (&["store.cql.key_file=k"], "store.cql.cert_file and store.cql.key_file belong together"),
+        (&["store.cql.cert_file=c", "store.cql.key_file=k"], "name the authorities to trust"),
+        (&["store.cql.consistency=one"], "store.cql.consistency: `one` is none of local, global"),
+        (&["store.cql.request_ms=1"], "store.cql.request_ms: 1 is outside 200 to 60000"),
+        (&["store.cql.dattacenter=x"], "did you mean `store.cql.datacenter`?"),
+    ] {
+        let message = refused(set);
+        assert!(message.contains(expected), "{set:?}: {message}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
+use crate::storage::cql::{CqlStore, StatementObserver};
 use crate::storage::memory::MemoryStore;
 use crate::storage::metered::{MeteredStore, Observer};
 use crate::storage::segment::vfs::RealVfs;
@@ -37,6 +38,12 @@ impl Engine {
                 let opened = Arc::new(opened.map_err(|error| at(&folder, &error))?);
                 (Arc::clone(&opened) as _, Some((opened, folder)))
             }
+            StoreUrl::Cql { hosts, keyspace } => {
+                let observer = Some(Arc::new(report.clone()) as _);
+                let options = super::cluster::options(config, hosts, keyspace, observer)?;
+                let opened = CqlStore::open(&options, clock.clone()).await;
+                (Arc::new(opened.map_err(|error| format!("the store {}: {error}", config.store.url))?), None)
+            }
         };
         Ok(Self { store: Arc::new(MeteredStore::new(inner, report, clock.clone())), segment })
     }
@@ -62,7 +69,7 @@ impl Engine {
     pub(super) async fn backup(&self, to: &Path) -> Result<(), String> {
         match &self.segment {
             Some((segment, _)) => copy(segment, to).await,
-            None => Err("a store in memory has nothing to back up".to_owned()),
+            None => Err("only a store in a folder is backed up by the service itself".to_owned()),
         }
     }
 
@@ -151,5 +158,15 @@ impl CommitObserver for Report {
         self.0.commit_operations.observe(operations as f64);
         self.0.commit_bytes.observe(bytes as f64);
         self.0.commit_sync_seconds.observe(sync.as_secs_f64());
+    }
+}
+
+impl StatementObserver for Report {
+    fn sent(&self, statement: &'static str, outcome: &'static str, seconds: f64) {
+        self.0.cql.seconds.with_label_values(&[statement, outcome]).observe(seconds);
+    }
+
+    fn repeated(&self, statement: &'static str) {
+        self.0.cql.repeats.with_label_values(&[statement]).inc();
     }
 }

@@ -5,10 +5,11 @@ use crate::api::ams::default_roles;
 use crate::auth::{Auth, KeyRing};
 use crate::broker::{Broker, Options};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::domain::subscription::NodeId;
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An open store with its broker and users.
 #[derive(Debug)]
@@ -36,8 +37,8 @@ impl Foundation {
         let options = Options {
             publish_bytes: config.limits.publish_bytes,
             waiting_pulls_max: config.limits.waiting_pulls,
-            // The store is this process's alone.
-            node: NodeId::default(),
+            maintenance_every: maintenance_every(config),
+            node: node(config),
             ..Options::default()
         };
         let broker = Broker::start(engine.store(), clock.clone(), options, Arc::clone(metrics)).await;
@@ -56,6 +57,20 @@ impl Foundation {
         self.broker.stop().await;
         self.engine.close().await.map_err(|error| format!("the store did not close cleanly: {error}"))
     }
+}
+
+/// Who this process is among those that share its store: nobody else does, except in a cluster.
+fn node(config: &Config) -> NodeId {
+    if in_cluster(config) { Options::default().node } else { NodeId::default() }
+}
+
+/// How often retention and the sweeper look. In a cluster each look is a request for each topic: what is idle should cost nothing.
+fn maintenance_every(config: &Config) -> Duration {
+    if in_cluster(config) { Duration::from_secs(60) } else { Options::default().maintenance_every }
+}
+
+fn in_cluster(config: &Config) -> bool {
+    matches!(config.store_url(), Ok(StoreUrl::Cql { .. }))
 }
 
 /// Opens the keys and the users. A key file that was made for a store that turns out to have another is taken away again.

@@ -58,13 +58,13 @@ impl Subject {
 }
 
 /// Makes a module `$name` with one test for each sentence; `$fresh` is a future of a fresh [`Subject`], made anew for
-/// each test.
+/// each test. Attributes before the name, such as `#[ignore = "…"]`, are those of each test.
 macro_rules! contract_suite {
-    ($name:ident, $fresh:expr) => {
+    ($(#[$attribute:meta])* $name:ident, $fresh:expr) => {
         mod $name {
             use super::*;
             $crate::storage::contract::contract_suite! {
-                @tests ($fresh)
+                @tests ($fresh) [$(#[$attribute])*]
                 logs: [
                     creating_a_log_that_exists_changes_nothing,
                     creating_a_closed_log_does_not_bring_it_back,
@@ -129,13 +129,17 @@ macro_rules! contract_suite {
             }
         }
     };
-    (@tests ($fresh:expr) $($area:ident: [$($sentence:ident,)*],)*) => {
+    (@tests ($fresh:expr) $attributes:tt $($area:ident: [$($sentence:ident,)*],)*) => {
         $($(
+            $crate::storage::contract::contract_suite! { @test $attributes ($fresh) $area $sentence }
+        )*)*
+    };
+    (@test [$(#[$attribute:meta])*] ($fresh:expr) $area:ident $sentence:ident) => {
+            $(#[$attribute])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $sentence() {
                 $crate::storage::contract::$area::$sentence($fresh.await).await;
             }
-        )*)*
     };
 }
 pub(crate) use contract_suite;

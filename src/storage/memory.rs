@@ -236,22 +236,10 @@ fn scan_range(prefix: &Key, after: Option<&Key>, order: Order) -> (Bound<Key>, B
             )
         }
         Order::Descending => {
-            let ends = [prefix_end(prefix), after.cloned()];
+            let ends = [prefix.prefix_end(), after.cloned()];
             (Bound::Unbounded, ends.into_iter().flatten().min().map_or(Bound::Unbounded, Bound::Excluded))
         }
     }
-}
-
-/// The smallest key above all that begin with the prefix; none if the prefix is empty or all `0xff`.
-fn prefix_end(prefix: &Key) -> Option<Key> {
-    let mut end = prefix.0.to_vec();
-    while let Some(last) = end.pop() {
-        if let Some(above) = last.checked_add(1) {
-            end.push(above);
-            return Some(Key(end.into()));
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+pub mod cql;
 #[cfg(test)]
 pub(crate) mod differential_tests;
 pub mod faulty;
@@ -228,6 +229,18 @@ impl Key {
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(Bytes::from(text.into()))
+    }
+
+    /// The smallest key above all that begin with this one; none if it is empty or all `0xff`.
+    pub(crate) fn prefix_end(&self) -> Option<Self> {
+        let mut end = self.0.to_vec();
+        while let Some(last) = end.pop() {
+            if let Some(above) = last.checked_add(1) {
+                end.push(above);
+                return Some(Self(end.into()));
+            }
+        }
+        None
     }
 }
 

@@ -27,9 +27,9 @@ pub fn filter(text: &str) -> Result<EnvFilter, String> {
     if let Some(wrong) = text.split(',').find(|part| !part.contains('=') && !words.contains(&part.trim())) {
         return Err(format!("`{}` is no level (error, warn, info, debug, trace)", wrong.trim()));
     }
-    // The HTTP server tells of its threads, and counts every client's bad bytes as an error; nobody asked. A directive of
-    // the text itself wins.
-    EnvFilter::try_new(format!("actix_server=warn,actix_http=off,{text}"))
+    // The HTTP server tells of its threads, and counts every client's bad bytes as an error; the cluster's driver of each connection;
+    // nobody asked. A directive of the text itself wins.
+    EnvFilter::try_new(format!("actix_server=warn,actix_http=off,scylla=warn,{text}"))
         .map_err(|error: ParseError| error.to_string())
 }
 

@@ -61,6 +61,8 @@ pub struct Metrics {
     pub store_segments: IntGaugeVec,
     /// 1 when the store takes writes, by condition: `ready`, `full`, `down`.
     pub store_health: IntGaugeVec,
+    /// Of a store in a cluster.
+    pub cql: Cql,
     /// Client certificates.
     pub certificates: CertificateMetrics,
     /// Seconds since the process started.
@@ -71,6 +73,29 @@ pub struct Metrics {
     pub process_cpu_seconds: Counter,
     /// Files and sockets that the process has open.
     pub process_open_files: IntGauge,
+}
+
+/// The metrics of a store in a cluster.
+#[derive(Debug)]
+pub struct Cql {
+    /// Seconds of a statement, by statement and outcome: `ok`, `applied`, `refused`, `unknown`, `failed`.
+    pub seconds: HistogramVec,
+    /// Conditional writes sent again because their outcome was unknown, by statement.
+    pub repeats: IntCounterVec,
+}
+
+impl Cql {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        let labels = ["statement", "outcome"];
+        Ok(Self {
+            seconds: make.histograms("angelia_cql_seconds", "Seconds of a statement in a cluster", &labels)?,
+            repeats: make.counters(
+                "angelia_cql_repeats_total",
+                "Conditional writes repeated because their outcome was unknown",
+                &["statement"],
+            )?,
+        })
+    }
 }
 
 /// The metrics of client certificates.
@@ -128,17 +153,15 @@ impl Metrics {
             request_seconds: make.histograms("angelia_request_seconds", "Seconds of a request", OPERATION)?,
             overloads: make.counters("angelia_overloads_total", "Requests refused at a bound", &["bound"])?,
             published_messages: make.counter("angelia_published_messages_total", "Messages published durably")?,
-            published_bytes: make
-                .counter("angelia_published_bytes_total", "Payload and attribute bytes published durably")?,
+            published_bytes: make.counter("angelia_published_bytes_total", "Bytes published durably")?,
             delivered_messages: make.counter("angelia_delivered_messages_total", "Messages given to consumers")?,
             redelivered_messages: make.counter("angelia_redelivered_messages_total", "Messages given again")?,
-            acknowledged_messages: make
-                .counter("angelia_acknowledged_messages_total", "Messages acknowledged durably")?,
+            acknowledged_messages: make.counter("angelia_acknowledged_messages_total", "Messages acknowledged")?,
             forgotten_messages: make
                 .counter("angelia_forgotten_messages_total", "Unacknowledged messages that retention took")?,
             retention_held: make.gauge("angelia_retention_held", "1 while retention doubts the clock")?,
             dead_lettered_messages: make
-                .counter("angelia_dead_lettered_messages_total", "Messages copied to a dead-letter topic")?,
+                .counter("angelia_dead_lettered_messages_total", "Messages copied to dead letters")?,
             audit_lost: make.counter("angelia_audit_lost_total", "Calls missing in the audit topic")?,
             conflicts: make.counters(
                 "angelia_store_conflicts_total",
@@ -177,6 +200,7 @@ impl Metrics {
             store_bytes: make.gauge("angelia_store_bytes", "Bytes that the store takes on disk")?,
             store_segments: make.gauges("angelia_store_segments", "Segment files", &["state"])?,
             store_health: make.gauges("angelia_store_health", "1 for the store's present condition", &["condition"])?,
+            cql: Cql::new(&make)?,
             certificates: CertificateMetrics::new(&make)?,
             uptime_seconds: make.register(Gauge::new("angelia_uptime_seconds", "Seconds since the start")?)?,
             process_resident_bytes: make.gauge("angelia_process_resident_bytes", "Memory in use")?,

@@ -1,6 +1,7 @@
 """The binary under test: started on a fresh folder and free ports, stopped or killed, started again on the same.
 
 Owns the process, its folder, its log and the certificate it made. Never speaks the dialect; `wire` and the client library do.
+With ANGELIA_TEST_CQL (nodes of a running cluster, with commas) the store is a fresh keyspace there instead of the folder.
 """
 
 import concurrent.futures
@@ -39,12 +40,26 @@ class Server:
         self.start_seconds = 0.0
         self.crashes = 0
         self.crashes_in_start = 0
+        self.keyspace = None
+
+    def storage(self):
+        """The settings of the store; in a cluster its tables are made, the first time."""
+        hosts = os.environ.get("ANGELIA_TEST_CQL")
+        if not hosts:
+            return ["store.url=segment:" + self.store]
+        settings = ["secrets.key_file=" + self.store + ".key", "store.cql.replication=%d" % min(3, len(hosts.split(",")))]
+        fresh = self.keyspace is None
+        self.keyspace = self.keyspace or "angelia_" + os.urandom(6).hex()
+        settings.append("store.url=cql://%s/%s" % (hosts, self.keyspace))
+        if fresh:
+            subprocess.run([binary(), "migrate"] + arguments(settings), check=True, stdout=subprocess.DEVNULL, timeout=60)
+        return settings
 
     def command(self):
         listen = {name: "127.0.0.1:%d" % self.ports.get(name, 0) for name in ("ams", "ams_tls", "ops")}
-        settings = ["store.url=segment:" + self.store, "ams.service_token=" + SERVICE_TOKEN]
+        settings = self.storage() + ["ams.service_token=" + SERVICE_TOKEN]
         settings += ["listen.%s=%s" % pair for pair in listen.items()] + self.settings
-        return [binary(), "serve"] + [word for setting in settings for word in ("--set", setting)]
+        return [binary(), "serve"] + arguments(settings)
 
     def launch(self):
         """Starts the process without waiting for anything."""
@@ -139,6 +154,10 @@ class Server:
         """Resident memory in bytes."""
         with open("/proc/%d/status" % self.process.pid) as status:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS:"))
+
+
+def arguments(settings):
+    return [word for setting in settings for word in ("--set", setting)]
 
 
 def binary():

@@ -9,6 +9,7 @@
     reason = "a developer command measures real time; the product's clock is not its own"
 )]
 
+mod cassandra;
 mod ci;
 mod figures;
 mod fuzz;
@@ -42,6 +43,8 @@ cargo xtask COMMAND
              powercut [--cuts N] [--seed N]
   sim        campaigns of the simulation
              sim [--seeds N] [--seed N] [--planted]
+  cassandra  a throw-away Cassandra (needs Java 17 or 11; its jars are fetched once): runs the cluster's tests, or waits to be used
+             cassandra test | cassandra run [1|3]
   figures    one round of it, and the size of the source
              figures [--json] [--quick] [ROW…]
   republisher  builds release and measures how fast the republisher moves messages
@@ -76,6 +79,7 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "crash" => suites::campaign(project, "crash", "1000", rest),
         "powercut" => suites::campaign(project, "power_cut", "100", rest),
         "sim" => sim::run(project, rest),
+        "cassandra" => cassandra::run(project, rest),
         "figures" => figures::run(project, rest),
         "republisher" => figures::republisher(project, rest),
         "fuzz" => fuzz::run(project, rest),

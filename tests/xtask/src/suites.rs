@@ -89,7 +89,7 @@ struct Counts {
 pub(crate) fn test(project: &Project, names: &[String]) -> Result<(), String> {
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str()));
     let suites: Vec<&str> = SUITES.iter().copied().filter(|suite| wanted(suite)).collect();
-    let rust = wanted("cargo test");
+    let rust = wanted("cargo test") || wanted("cassandra");
     let mut reports = prepare(project, rust, &suites);
     if reports.iter().all(|report| report.counts.failed == 0) {
         let python = Python::ready(project);
@@ -99,8 +99,9 @@ pub(crate) fn test(project: &Project, names: &[String]) -> Result<(), String> {
         }
         let cargo_test = ("cargo test", cargo_test(project));
         let planted = ("planted bugs", crate::sim::planted(project));
-        let rust = [cargo_test, planted].into_iter().filter(|(name, _)| wanted(name));
-        let rust = rust.map(|(name, command)| Part { name: name.to_owned(), command, count: Some(count_cargo) });
+        let cassandra = ("cassandra", crate::cassandra::tests()?);
+        let rust = [cargo_test, planted, cassandra].into_iter().filter(|(name, _)| wanted(name));
+        let rust = rust.map(|(name, command)| Part { name: name.to_owned(), command, count: Some(count_all) });
         let rust = rust.collect();
         reports.extend(run_all(project, rust, parts, LIMIT));
     }
@@ -333,6 +334,12 @@ fn count_cargo(output: &str) -> Counts {
 fn count_suite(output: &str) -> Counts {
     let last = output.lines().rev().find(|line| line.contains(" passed, ")).unwrap_or_default();
     Counts { passed: number_before(last, " passed"), failed: number_before(last, " failed") }
+}
+
+/// What cargo and a suite that ran after it counted together.
+fn count_all(output: &str) -> Counts {
+    let (cargo, suite) = (count_cargo(output), count_suite(output));
+    Counts { passed: cargo.passed + suite.passed, failed: cargo.failed + suite.failed }
 }
 
 fn number_before(line: &str, word: &str) -> usize {
