@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod interrupted_tests;
 mod keys;
+mod registrations;
 mod roles;
 #[cfg(test)]
 mod tests;

@@ -13,22 +13,22 @@ use std::time::Duration;
 
 const START: u64 = 1_700_000_000_000_000;
 
-struct World {
+pub(super) struct World {
     store: Arc<dyn Store>,
-    clock: Clock,
+    pub(super) clock: Clock,
     key_file: std::path::PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key_file = folder.path().join("key");
         Self { store: Arc::new(MemoryStore::new()), clock: Clock::manual(START), key_file, _folder: folder }
     }
 
     /// One more node over the same store, with the keys that the file has now.
-    async fn node(&self) -> Result<Auth> {
+    pub(super) async fn node(&self) -> Result<Auth> {
         self.node_with(KeyRing::open(&self.key_file)?, RoleTable::new([("publish", &["publisher"][..])])).await
     }
 
@@ -49,7 +49,7 @@ impl World {
     }
 }
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 

@@ -12,7 +12,7 @@ mod tests;
 use super::Random;
 use super::codec::document::{Record, TokenHash, decode, encode};
 use crate::clock::Clock;
-use crate::domain::{Error, ProjectId, Result, UserId};
+use crate::domain::{Error, ProjectId, RegistrationId, Result, UserId};
 use crate::storage::{Key, Nonce, Order, Put, Store, StoreError, Version};
 use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
@@ -63,6 +63,7 @@ pub(crate) struct Documents {
     roles: Cache<RolesKey>,
     key_checks: Cache<KeyCheckKey>,
     days: Cache<DayKey>,
+    registrations: Cache<RegistrationId>,
     schemas: Cache<SchemaKey>,
 }
 
@@ -94,6 +95,7 @@ impl Documents {
             roles: Cache::new(age_max, 1),
             key_checks: Cache::new(age_max, 1),
             days: Cache::new(age_max, 1),
+            registrations: Cache::new(age_max, 1),
             // They may be large.
             schemas: Cache::new(age_max, share.min(SCHEMAS_MAX)),
         }

@@ -86,6 +86,10 @@ pub struct Statistics {
     pub bytes: u64,
     /// When messages were last given out.
     pub consumed_at: Option<Timestamp>,
+    /// How many those were.
+    pub consumed: u64,
+    /// When messages were given out the time before.
+    pub consumed_before: Option<Timestamp>,
     /// Messages that retention took unacknowledged.
     pub forgotten: u64,
 }
@@ -294,6 +298,8 @@ fn statistics(state: &State) -> Statistics {
         messages: consumed.messages,
         bytes: consumed.bytes,
         consumed_at: Some(consumed.at).filter(|at| *at > Timestamp::EPOCH),
+        consumed: consumed.last,
+        consumed_before: Some(consumed.before).filter(|before| *before > Timestamp::EPOCH),
         forgotten: state.forgotten(),
     }
 }

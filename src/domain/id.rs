@@ -53,6 +53,10 @@ id!(
     UserId
 );
 id!(
+    /// A registration: somebody's wish to become a user. Grows with the time at which it came.
+    RegistrationId
+);
+id!(
     /// A schema through its revisions.
     SchemaId
 );

@@ -13,6 +13,7 @@ pub mod network;
 pub mod planted;
 pub mod project;
 pub mod push;
+pub mod registration;
 pub mod retry;
 pub mod schema;
 pub mod subscription;
@@ -21,6 +22,6 @@ pub mod user;
 
 pub use error::{Error, Resource, Result};
 pub use id::{
-    Day, Fence, Incarnation, LogRef, Name, Offset, ProducerId, ProjectId, SchemaId, SubscriptionId, Timestamp, TopicId,
-    UserId,
+    Day, Fence, Incarnation, LogRef, Name, Offset, ProducerId, ProjectId, RegistrationId, SchemaId, SubscriptionId,
+    Timestamp, TopicId, UserId,
 };

@@ -5,6 +5,7 @@ use super::foundation::Foundation;
 use crate::api::ops::Service;
 use crate::broker::{Broker, PageRequest};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::process;
 use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -109,17 +110,9 @@ impl Service for Gauges {
 
 /// What the kernel says of this process.
 fn fill_process(metrics: &Metrics) {
-    if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes: Option<i64> = resident.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse().ok());
-        metrics.process_resident_bytes.set(kilobytes.unwrap_or_default() * 1_024);
-    }
-    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
-        metrics.process_open_files.set(signed(files.count() as u64));
-    }
-    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let used = Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).unwrap_or_default()).as_secs_f64();
-    let more = used - metrics.process_cpu_seconds.get();
+    metrics.process_resident_bytes.set(signed(process::resident_bytes()));
+    metrics.process_open_files.set(signed(process::open_files()));
+    let more = process::cpu_time().as_secs_f64() - metrics.process_cpu_seconds.get();
     if more > 0.0 {
         metrics.process_cpu_seconds.inc_by(more);
     }

@@ -13,7 +13,7 @@ import runner
 import server as servers
 import wire
 from runner import same
-from wire import E401, E403, E404, E409C, E409E, E413, E500, E400A, E400B, E400G, E400N, PAGE404
+from wire import E401, E403, E403M, E404, E404M, E409C, E409E, E413, E500, E400A, E400B, E400G, E400N, PAGE404
 
 P = "/v1/projects/P"
 T = P + "/topics/t"
@@ -21,6 +21,9 @@ S = P + "/subscriptions/s"
 I = P + "/subscriptions/i"
 DEEP = "[" * 100_000
 DEEP_FIELD = '{"x":' * 20_000
+NOT_A_MEMBER = E403M("User is not a member of the project")
+NO_REGISTRATION = E404("User registration")
+R = "/v1/registrations"
 ACK0 = "projects/P/subscriptions/s:0"
 LATIN1 = b'{"messages":[{"data":"\xe9\xe8"}]}'
 LONE = b'{"messages":[{"data":"a","attributes":{"k":"\\ud800"}}]}'
@@ -118,6 +121,84 @@ ROWS = [
     ("projectadmin", "GET", "/v1/users", None, E401),
     ("projectadmin", "DELETE", "/v1/users/outsider", None, E401),
     ("consumer", "DELETE", P, None, E403),
+    ("admin", "PUT", P, {"name": "Q"}, E400A("invalid project name change, name already exists")),
+    ("admin", "PUT", P, {"name": "bad name"}, E400N("project")),
+    ("admin", "DELETE", "/v1/projects/missing", None, E404("project")),
+    # Users.
+    *[("admin", method, path, None, E404("User")) for method, path in (
+        ("GET", "/v1/users/missing"), ("DELETE", "/v1/users/missing"), ("POST", "/v1/users/missing:refreshToken"),
+        ("GET", "/v1/users:byToken/" + "ab" * 32), ("GET", "/v1/users:byUUID/" + "0" * 32), ("GET", "/v1/users:byUUID/x"))],
+    ("admin", "PUT", "/v1/users/missing", {}, E404("User")),
+    *[("admin", "PUT", "/v1/users/outsider", body, E400G("User")) for body in ("", "{", "[]", '{"name":5}', '{"projects":[5]}', '{"service_roles":{}}')],
+    ("admin", "PUT", "/v1/users/outsider", {"name": "stranger"}, E400A("invalid user name change, name already exists")),
+    ("admin", "PUT", "/v1/users/outsider", {"name": "sp ace"}, E400N("user")),
+    ("admin", "POST", "/v1/users/outsider", {"service_roles": ["emperor"]}, E409E("User")),
+    *[("admin", method, path, {"projects": [{"project": "P"}, {"project": "P"}]}, E400A("duplicate reference of project P")) for method, path in (
+        ("POST", "/v1/users/new"), ("PUT", "/v1/users/outsider"))],
+    *[("admin", "PUT", "/v1/users/outsider", {"projects": [entry]}, E400A(text)) for entry, text in (
+        ({"project": "missing"}, "invalid project: missing"), ({"project": "P", "roles": ["king"]}, "invalid role: king"))],
+    ("admin", "GET", "/v1/users?project=missing&pageSize=x", None, E404("ProjectUUID")),
+    *[(who, "GET", "/v1/users/" + path, None, E401) for who in ("nobody", "unknown", "admin") for path in ("profile", "usageReport")],
+    *[(who, "GET", "/v1/users/outsider", None, wanted) for who, wanted in (("nobody", E401), ("unknown", E401), ("consumer", E401), ("viewer", E403))],
+    # Members.
+    *[("admin", method, P + "/members/" + path, body, wanted) for method, path, body, wanted in (
+        ("GET", "missing", None, E404("User")), ("GET", "stranger", None, E404("User")),
+        ("POST", "stranger", {}, E409E("User")), ("POST", "new", {"projects": [{"project": "P", "roles": ["king"]}]}, E400A("invalid role: king")),
+        ("PUT", "missing", {}, E404("User")), ("PUT", "outsider", "{", E400G("User")), ("PUT", "stranger", {}, NOT_A_MEMBER),
+        ("PUT", "outsider", {}, NOT_A_MEMBER), ("PUT", "outsider", {"projects": [{"project": "Q", "roles": []}]}, NOT_A_MEMBER),
+        ("PUT", "outsider", {"projects": [{"project": "P", "roles": ["king"]}]}, E400A("invalid role: king")),
+        ("POST", "missing:add", "{", E404("User")), ("POST", "stranger:add", "", E400B), ("POST", "stranger:add", '{"roles":5}', E400B),
+        ("POST", "stranger:add", {"roles": ["king"]}, E400A("invalid role: king")),
+        ("POST", "outsider:add", {"roles": ["king"]}, E409C("User is already a member of the project")),
+        ("POST", "missing:remove", None, E404("User")), ("POST", "stranger:remove", None, NOT_A_MEMBER),
+        ("POST", "outsider:fly", None, E400N("user")))],
+    *[("consumer", method, P + "/members" + path, None, E403) for method, path in (
+        ("GET", ""), ("GET", "/outsider"), ("POST", "/new"), ("PUT", "/outsider"), ("POST", "/stranger:add"), ("POST", "/outsider:remove"))],
+    ("stranger", "GET", P + "/members", None, E401),
+    # Pages and access lists.
+    *[("admin", "GET", path + query, None, E400A("Invalid page " + what)) for path in (P + "/topics", P + "/subscriptions", P + "/members", "/v1/users")
+      for query, what in (("?pageSize=1x", "size"), ("?pageSize=99999999999999999999", "size"), ("?pageSize=1.5&pageToken=x", "size"),
+                          ("?pageSize=+5", "size"), ("?pageToken=%21", "token"), ("?pageToken=YWJj", "token"))],
+    *[("admin", "POST", path + ":modifyAcl", {"authorized_users": ["outsider", "stranger", "missing"]},
+       E404M("User(s): stranger, missing do not exist")) for path in (T, S)],
+    ("admin", "POST", P + "/topics/missing:modifyAcl", {"authorized_users": []}, E404("Topic")),
+    ("admin", "POST", P + "/subscriptions/missing:modifyAcl", {"authorized_users": []}, E404("Subscription")),
+    ("admin", "GET", P + "/topics/missing:acl", None, E404("Topic")),
+    ("admin", "GET", P + "/subscriptions/missing:acl", None, E404("Subscription")),
+    ("admin", "GET", P + "/topics/missing/subscriptions", None, E404("Topic")),
+    *[("publisher", "POST", path + ":modifyAcl", {"authorized_users": []}, E403) for path in (T, S)],
+    # Registrations.
+    *[("registrar", "POST", R, body, E400G("User")) for body in (
+        "", "{", "[]", "{}", "null", '{"name":""}', '{"name":null}', '{"name":5}', '{"name":["x"]}', '{"name":"x","email":{}}',
+        '{"name":"x","activation_token":5}', '{"name":"x"} x', DEEP, DEEP_FIELD)],
+    *[("registrar", "POST", R, {"name": name}, E400N("user")) for name in ("a b", "a/b", "é", ".", "a:b", "x" * 769)],
+    ("registrar", "POST", R, {"name": "outsider"}, E409E("User")),
+    ("admin", "POST", R + "/{taken}:accept", None, E409E("User")),
+    *[("admin", method, R + "/" + path, None, NO_REGISTRATION) for method, path in (
+        ("GET", "x"), ("GET", "0" * 32), ("DELETE", "x"), ("DELETE", "0" * 32), ("POST", "x:accept"), ("POST", "0" * 32 + ":accept"),
+        ("POST", "0" * 32 + ":decline"), ("POST", "{declined}:accept"), ("POST", "{declined}:decline"))],
+    *[("admin", "POST", R + "/{pending}:decline", body, E400B) for body in ("", "{", "[]", '"x"', '{"comment":5}', '{"other":{}}', DEEP)],
+    *[("admin", method, R + path, None, PAGE404) for method, path in (("PUT", ""), ("PUT", "/{pending}"), ("POST", "/{pending}"), ("POST", "/{pending}:fly"))],
+    ("admin", "GET", R + "/a.b", None, E400N("uuid")),
+    *[("registrar", method, R + path, None, E403) for method, path in (
+        ("GET", ""), ("GET", "/{pending}"), ("DELETE", "/{pending}"), ("POST", "/{pending}:accept"), ("POST", "/{pending}:decline"))],
+    *[(who, "POST", R, {"name": "new"}, wanted) for who, wanted in (("nobody", E401), ("unknown", E401), ("projectadmin", E401), ("viewer", E403))],
+    # Metrics, averages, status.
+    *[("viewer", "GET", "/v1/metrics/va_metrics?" + query, None, wanted) for query, wanted in (
+        ("start_date=x&end_date=y", E400A("Start date is not in valid format")), ("start_date=2024-1-1", E400A("Start date is not in valid format")),
+        ("start_date=2024-01-01T00:00:00Z", E400A("Start date is not in valid format")), ("end_date=2023-02-29", E400A("End date is not in valid format")),
+        ("start_date=2024-01-02&end_date=2024-01-01&projects=missing", E400A("Start date cannot be after the end date")),
+        ("projects=P,missing", E404("Project missing")), ("projects=P,,Q", E404("Project ")))],
+    ("consumer", "GET", "/v1/users/usageReport?start_date=x", None, E400A("Start date is not in valid format")),
+    *[(who, "GET", "/v1/metrics" + path, None, wanted) for path in ("", "/va_metrics") for who, wanted in (
+        ("nobody", E401), ("unknown", E401), ("projectadmin", E401), ("registrar", E403))],
+    *[("outsider", "GET", P + path + ":metrics", None, E403) for path in ("/topics/t", "/topics/missing", "/subscriptions/s", "/subscriptions/missing")],
+    ("projectadmin", "GET", P + "/topics/missing:metrics", None, E404("Topic")),
+    ("projectadmin", "GET", P + "/subscriptions/missing:metrics", None, E404("Subscription")),
+    *[(who, "GET", path + ":metrics", None, wanted) for who, path, wanted in (
+        ("consumer", T, E403), ("publisher", S, E403), ("publisher", P, E403), ("stranger", P, E401), ("nobody", P, E401),
+        ("admin", "/v1/projects/missing", E404("project")))],
+    *[(who, "GET", "/v1/status?details=true", None, wanted) for who, wanted in (("nobody", E403), ("unknown", E403), ("admin", E403), ("viewer", E401))],
 ]
 
 
@@ -134,6 +215,12 @@ class World:
                                      ("outsider", "P", ["publisher", "consumer"]), ("stranger", "Q", ["project_admin"])):
             made = raw.call("POST", "/v1/users/" + name, {"projects": [{"project": project, "roles": roles}]}).ok()
             self.people[name] = raw.as_user(made["token"])
+        for name, role in (("registrar", "register_admin"), ("viewer", "metrics_viewer")):
+            self.people[name] = raw.as_user(raw.call("POST", "/v1/users/" + name, {"service_roles": [role]}).ok()["token"])
+        # A user took the name of one of them meanwhile.
+        self.registrations = {name: raw.call("POST", R, {"name": name}).ok()["uuid"] for name in ("pending", "declined", "taken")}
+        raw.call("POST", R + "/%s:decline" % self.registrations["declined"], {"comment": "no"}).ok()
+        raw.call("POST", "/v1/users/taken", {}).ok()
         for topic in ("t", "gone"):
             raw.topic(topic).ok()
         raw.subscribe("s", "t").ok()
@@ -146,9 +233,15 @@ class World:
 
     def holds(self):
         """All that the service holds and tells, but not times of last use."""
-        paths = ["/v1/projects", "/v1/users?details=true", P + "/topics", P + "/subscriptions", P + "/members?details=true", T + ":acl", S + ":acl",
+        paths = ["/v1/projects", R, "/v1/users?details=true", P + "/topics", P + "/subscriptions", P + "/members?details=true", T + ":acl", S + ":acl",
                  S + ":offsets", I + ":offsets", P + "/subscriptions/orphan:offsets", T + "/subscriptions"]
         return [(path, self.raw.call("GET", path).body) for path in paths]
+
+    def filled(self, path):
+        """A path with the ids of registrations in the place of their names."""
+        for name, uuid in self.registrations.items():
+            path = path.replace("{%s}" % name, uuid)
+        return path
 
     def same_as(self, before, about):
         for (path, was), (_, now) in zip(before, self.holds()):
@@ -168,7 +261,7 @@ def test_every_row_of_bad_input_gets_its_answer_and_changes_nothing(world):
         shown = body if isinstance(body, str) else json.dumps(body)
         about = "row %d: %s %s %s %.80s" % (at, who, method, path, shown)
         try:
-            answer = world.people[who].call(method, path, body, timeout=60)
+            answer = world.people[who].call(method, world.filled(path), body, timeout=60)
             if method == "HEAD":
                 answer, wanted = answer._replace(body=b""), (wanted[0], b"")
             wire.refused(answer, wanted)

@@ -4,17 +4,43 @@ Never checks anything: what a suite wants to see it looks at itself.
 """
 
 import base64
+import contextlib
 import json
 
 import requests
 from argo_ams_library import AmsBalancerException, AmsConnectionException, AmsMessage, AmsTimeoutException
 from argo_ams_library import ArgoMessagingService
 
+import server as servers
 import wire
 from server import SERVICE_TOKEN
 
 # What a client meets while the server is down or has just died, and may try again after.
 TRANSIENT = (AmsConnectionException, AmsTimeoutException, AmsBalancerException, requests.RequestException)
+
+
+class Projects:
+    """A server, and fresh projects on it as they are needed."""
+
+    def __init__(self, server, name):
+        self.server = server
+        self.name = name
+        self.made = 0
+
+    def project(self, topics=(), subs=()):
+        """The library as service admin of a fresh project with these topics, and these (subscription, topic) pairs."""
+        self.made += 1
+        ams = project(self.server, "%s%d" % (self.name.upper(), self.made), topics)
+        for sub, topic in subs:
+            ams.create_sub(sub, topic)
+        return ams
+
+
+@contextlib.contextmanager
+def projects(name):
+    """A server for a suite whose tests each take a project."""
+    with servers.running(name) as server:
+        yield Projects(server, name)
 
 
 def service(server, project, token=SERVICE_TOKEN):

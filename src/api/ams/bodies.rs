@@ -2,6 +2,7 @@
 
 use super::json::{self, Malformed, Reader, document, is};
 use crate::domain::project::Quota;
+use crate::domain::user::Profile;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -79,15 +80,59 @@ pub(crate) struct MembershipBody<'a> {
     pub(crate) roles: Vec<Cow<'a, str>>,
 }
 
+/// Who a user is, in a body about him.
+#[derive(Debug, Default)]
+pub(crate) struct ProfileBody<'a> {
+    first_name: Text<'a>,
+    last_name: Text<'a>,
+    organization: Text<'a>,
+    description: Text<'a>,
+    pub(crate) email: Text<'a>,
+}
+
+impl<'a> ProfileBody<'a> {
+    /// Where the text of a field goes, if the field is one of these.
+    fn text(&mut self, name: &str) -> Option<&mut Text<'a>> {
+        match name {
+            _ if is(name, "first_name") => Some(&mut self.first_name),
+            _ if is(name, "last_name") => Some(&mut self.last_name),
+            _ if is(name, "organization") => Some(&mut self.organization),
+            _ if is(name, "description") => Some(&mut self.description),
+            _ if is(name, "email") => Some(&mut self.email),
+            _ => None,
+        }
+    }
+
+    /// Changes a profile to what is given; absent and empty texts change nothing.
+    pub(crate) fn change(self, profile: &mut Profile) {
+        let texts = [
+            (&mut profile.first_name, self.first_name),
+            (&mut profile.last_name, self.last_name),
+            (&mut profile.organization, self.organization),
+            (&mut profile.description, self.description),
+            (&mut profile.email, self.email),
+        ];
+        for (text, given) in texts {
+            if let Some(given) = given.filter(|given| !given.is_empty()) {
+                *text = given.into_owned();
+            }
+        }
+    }
+}
+
+impl From<ProfileBody<'_>> for Profile {
+    fn from(body: ProfileBody<'_>) -> Self {
+        let mut profile = Self::default();
+        body.change(&mut profile);
+        profile
+    }
+}
+
 /// User and member create and update.
 #[derive(Debug, Default)]
 pub(crate) struct UserBody<'a> {
     pub(crate) name: Text<'a>,
-    pub(crate) first_name: Text<'a>,
-    pub(crate) last_name: Text<'a>,
-    pub(crate) organization: Text<'a>,
-    pub(crate) description: Text<'a>,
-    pub(crate) email: Text<'a>,
+    pub(crate) profile: ProfileBody<'a>,
     pub(crate) projects: Option<Vec<MembershipBody<'a>>>,
     pub(crate) service_roles: Option<Vec<Cow<'a, str>>>,
 }
@@ -95,18 +140,45 @@ pub(crate) struct UserBody<'a> {
 impl<'a> UserBody<'a> {
     pub(crate) fn decode(body: &'a [u8]) -> Result<Self> {
         let mut read = Self::default();
-        document(body, |name, reader| match name {
-            _ if is(name, "name") => set(&mut read.name, reader),
-            _ if is(name, "first_name") => set(&mut read.first_name, reader),
-            _ if is(name, "last_name") => set(&mut read.last_name, reader),
-            _ if is(name, "organization") => set(&mut read.organization, reader),
-            _ if is(name, "description") => set(&mut read.description, reader),
-            _ if is(name, "email") => set(&mut read.email, reader),
-            _ if is(name, "service_roles") => strings(reader).map(|roles| read.service_roles = roles),
-            _ if is(name, "projects") => memberships(reader).map(|projects| read.projects = projects),
-            // Not ours to take, but of a known type.
-            _ if is(name, "uuid") || is(name, "token") => reader.optional_string().map(|_| ()),
-            _ => reader.skip(),
+        document(body, |name, reader| {
+            if let Some(text) = read.profile.text(name) {
+                return set(text, reader);
+            }
+            match name {
+                _ if is(name, "name") => set(&mut read.name, reader),
+                _ if is(name, "service_roles") => strings(reader).map(|roles| read.service_roles = roles),
+                _ if is(name, "projects") => memberships(reader).map(|projects| read.projects = projects),
+                // Not ours to take, but of a known type.
+                _ if is(name, "uuid") || is(name, "token") => reader.optional_string().map(|_| ()),
+                _ => reader.skip(),
+            }
+        })?;
+        Ok(read)
+    }
+}
+
+/// A registration.
+#[derive(Debug, Default)]
+pub(crate) struct RegistrationBody<'a> {
+    pub(crate) name: Text<'a>,
+    pub(crate) profile: ProfileBody<'a>,
+}
+
+impl<'a> RegistrationBody<'a> {
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self> {
+        // Set by the service, but of a known type.
+        const OTHERS: [&str; 7] =
+            ["uuid", "activation_token", "status", "decline_comment", "registered_at", "modified_by", "modified_at"];
+        let mut read = Self::default();
+        document(body, |name, reader| {
+            if let Some(text) = read.profile.text(name) {
+                return set(text, reader);
+            }
+            match name {
+                _ if is(name, "name") => set(&mut read.name, reader),
+                _ if OTHERS.iter().any(|other| is(name, other)) => reader.optional_string().map(|_| ()),
+                _ => reader.skip(),
+            }
         })?;
         Ok(read)
     }
@@ -187,8 +259,20 @@ pub(crate) fn integer(body: &[u8], field: &str) -> Result<i64> {
 
 /// A body that is a map of strings: names count letter by letter, `null` is an empty value.
 pub(crate) fn map(body: &[u8]) -> Result<BTreeMap<String, String>> {
+    let mut reader = Reader::new(body);
+    let read = strings_by_name(&mut reader)?;
+    reader.end()?;
+    Ok(read)
+}
+
+/// As [`map`], of a body after which anything may follow.
+pub(crate) fn first_map(body: &[u8]) -> Result<BTreeMap<String, String>> {
+    strings_by_name(&mut Reader::new(body))
+}
+
+fn strings_by_name(reader: &mut Reader<'_>) -> Result<BTreeMap<String, String>> {
     let mut read = BTreeMap::new();
-    document(body, |name, reader| {
+    reader.object(&mut |name, reader| {
         read.insert(name.to_string(), reader.optional_string()?.unwrap_or_default().into_owned());
         Ok(())
     })?;

@@ -1,6 +1,8 @@
 //! Fuzz targets of what clients send: bodies, ack ids, page tokens, times and paths.
 
-use super::bodies::{self, Attribute, DeadlineBody, Messages, ProjectBody, PullBody, SubscriptionBody, UserBody};
+use super::bodies::{
+    self, Attribute, DeadlineBody, Messages, ProjectBody, PullBody, RegistrationBody, SubscriptionBody, UserBody,
+};
 use super::json::{self, Malformed, Reader};
 use super::paths::{Match, RequestPath};
 use super::query::{Query, next_token};
@@ -29,6 +31,7 @@ pub(crate) fn bodies(data: &[u8]) {
     let read = [
         ProjectBody::decode(data).is_ok(),
         UserBody::decode(data).is_ok(),
+        RegistrationBody::decode(data).is_ok(),
         SubscriptionBody::decode(data).is_ok(),
         PullBody::decode(data).is_ok_and(|pull| pull.messages_max > 0),
         DeadlineBody::decode(data).is_ok(),

@@ -62,7 +62,7 @@ pub(crate) async fn create(call: &Call<'_>) -> Answer {
     let roles = roles(&*call.ams.auth.roles().await?, given)?;
     let new = NewUser {
         name,
-        profile: Profile { email: body.email.unwrap_or_default().into_owned(), ..Profile::default() },
+        profile: Profile { email: body.profile.email.unwrap_or_default().into_owned(), ..Profile::default() },
         memberships: vec![Membership { project: call.project_id()?, roles }],
         service_roles: Vec::new(),
         created_by: call.principal.user_id(),

@@ -27,14 +27,17 @@ mod publish;
 mod pull;
 mod push;
 mod query;
+mod registrations;
 mod render;
 mod request;
 mod room;
+mod route_metrics;
 mod schemas;
 mod status;
 mod subscriptions;
 mod times;
 mod topics;
+mod usage;
 mod users;
 pub mod x509;
 
@@ -45,6 +48,7 @@ pub use push::{Condition, Push, Pusher, Unverified};
 
 use crate::auth::{Auth, Token};
 use crate::broker::Broker;
+use crate::domain::Timestamp;
 use crate::domain::acl::RoleTable;
 use crate::domain::topic::Retention;
 use crate::telemetry::metrics::Metrics;
@@ -84,7 +88,8 @@ impl AuthOption {
 /// What `GET /v1/version` tells. Empty texts of the optional ones are left out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Version {
-    /// When the program was built.
+    /// When the program was built: the build's `SOURCE_DATE_EPOCH` (seconds since 1970, as reproducible builds have it); empty
+    /// when it had none.
     pub build_time: String,
     /// The release; only admins see it.
     pub release: String,
@@ -94,8 +99,18 @@ pub struct Version {
 
 impl Default for Version {
     fn default() -> Self {
-        Self { build_time: String::new(), release: env!("CARGO_PKG_VERSION").to_owned(), distro: String::new() }
+        Self {
+            build_time: build_time(option_env!("SOURCE_DATE_EPOCH")),
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            distro: String::new(),
+        }
     }
+}
+
+/// Seconds since 1970, as a build's environment has them, as a time; empty for none.
+fn build_time(seconds: Option<&str>) -> String {
+    let since = seconds.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+    since.map(|since| times::seconds(Timestamp::EPOCH.plus(since))).unwrap_or_default()
 }
 
 /// How the dialect behaves; the defaults are the product's.
@@ -142,7 +157,7 @@ impl Default for AmsOptions {
 pub struct Ams {
     broker: Broker,
     auth: Auth,
-    metrics: metrics::RouteMetrics,
+    metrics: route_metrics::RouteMetrics,
     options: ArcSwap<AmsOptions>,
     /// None while nothing is pushed.
     push: Option<Push>,
@@ -162,7 +177,7 @@ impl Ams {
         Self {
             broker,
             auth,
-            metrics: metrics::RouteMetrics::new(metrics),
+            metrics: route_metrics::RouteMetrics::new(metrics),
             options: ArcSwap::from_pointee(options),
             push: None,
             requests: (Uuid::new_v4().as_u64_pair().0, AtomicU64::new(0)),

@@ -146,7 +146,7 @@ impl Principal {
     }
 
     /// Who has the role must be in the list, whatever other roles he has.
-    fn check_list(&self, ams: &Ams, role: &str, list: &[UserId]) -> Result<(), Failure> {
+    pub(crate) fn check_list(&self, ams: &Ams, role: &str, list: &[UserId]) -> Result<(), Failure> {
         if ams.options().per_resource_auth && self.has(role) && !self.is_in(list) {
             return Err(Failure::FORBIDDEN);
         }

@@ -13,7 +13,7 @@ use std::ops::Range;
 pub(crate) enum Indent {
     /// Three blanks a level: most bodies.
     Three,
-    /// One blank a level: status and version.
+    /// One blank a level: status, version and the averages.
     One,
     /// No white space at all.
     Compact,
@@ -101,7 +101,7 @@ impl Json {
     }
 
     /// The shortest digits that read back the same; with an exponent when very large or small.
-    fn float(&mut self, float: f64) {
+    pub(crate) fn float(&mut self, float: f64) {
         let size = float.abs();
         if size != 0.0 && !(1e-6..1e21).contains(&size) {
             let text = format!("{float:e}");
@@ -180,9 +180,7 @@ impl Json {
 
     /// A time in whole seconds.
     pub(crate) fn seconds(&mut self, time: Timestamp) {
-        self.out.push(b'"');
-        super::times::write(Timestamp(time.0 - time.0 % 1_000_000), &mut self.out);
-        self.out.push(b'"');
+        self.quoted(super::times::seconds(time));
     }
 
     /// A time with its fraction of a second, if it has one.
@@ -263,6 +261,24 @@ mod tests {
         let compact = object(Indent::Compact, sample);
         let expected = r#"{"name":"a","none":{},"empty":[],"list":[{"n":1},2],"yes":true}"#;
         assert_eq!(String::from_utf8(compact).unwrap(), expected);
+    }
+
+    #[test]
+    fn numbers_are_written_as_go_does() {
+        for (number, expected) in [
+            (0.0, "0"),
+            (10.0, "10"),
+            (0.03, "0.03"),
+            (1.0 / 3.0, "0.3333333333333333"),
+            (0.000_001, "0.000001"),
+            (0.000_000_25, "2.5e-7"),
+            (123_456_789.5, "123456789.5"),
+            (1e20, "100000000000000000000"),
+            (1.5e21, "1.5e+21"),
+        ] {
+            let body = object(Indent::Compact, |json| json.field("n").float(number));
+            assert_eq!(String::from_utf8(body).unwrap(), format!("{{\"n\":{expected}}}"));
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use super::principal::{self, Principal};
 use super::query::Query;
 use super::room::{Large, SMALL, Share};
 use super::{
-    Ams, bindings, cors, members, offsets, projects, publish, pull, push, schemas, status, subscriptions, topics, users,
+    Ams, bindings, cors, members, metrics, offsets, projects, publish, pull, push, registrations, schemas, status,
+    subscriptions, topics, usage, users,
 };
 use crate::api::hang_up;
 use crate::domain::project::Project;
@@ -86,10 +87,10 @@ async fn respond(ams: &Ams, id: Uuid, request: &HttpRequest, found: Match<'_>, p
         return cors::preflight(request.headers());
     }
     let (route, variables) = match found {
-        Match::Route(_, route, variables) if route.operation != Operation::Later => (route, variables),
+        Match::Route(_, route, variables) => (route, variables),
         Match::Moved(path) => return moved(path, request.query_string()),
         Match::WrongMethod => return HttpResponse::MethodNotAllowed().finish(),
-        Match::Route(..) | Match::Nothing => {
+        Match::Nothing => {
             return HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("404 page not found\n");
         }
     };
@@ -162,6 +163,7 @@ async fn serve(
         Operation::Status => return status::status(ams, query, token).await,
         Operation::Version => return status::version(ams, token).await,
         Operation::UsersProfile => return users::profile(ams, token).await,
+        Operation::UsageReport => return usage::report(ams, query, token).await,
         _ => {}
     }
     let principal = principal::admit(ams, route, &variables, token).await?;
@@ -191,6 +193,7 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::SubscriptionsDelete => subscriptions::delete(call).await,
         Op::SubscriptionsAcl => subscriptions::acl(call).await,
         Op::SubscriptionsModifyAcl => subscriptions::modify_acl(call).await,
+        Op::SubscriptionsMetrics => metrics::of_subscription(call).await,
         Op::SubscriptionsModifyPushConfig => push::modify(call).await,
         Op::SubscriptionsVerifyPushEndpoint => push::verify(call).await,
         Op::TopicsList => topics::list(call).await,
@@ -199,6 +202,7 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::TopicsDelete => topics::delete(call).await,
         Op::TopicsAcl => topics::acl(call).await,
         Op::TopicsModifyAcl => topics::modify_acl(call).await,
+        Op::TopicsMetrics => metrics::of_topic(call).await,
         Op::TopicsAttachSchema => topics::attach_schema(call).await,
         Op::TopicsDetachSchema => topics::detach_schema(call).await,
         Op::SchemasValidate => schemas::validate(call).await,
@@ -212,6 +216,7 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::ProjectsCreate => projects::create(call).await,
         Op::ProjectsUpdate => projects::update(call).await,
         Op::ProjectsDelete => projects::delete(call).await,
+        Op::ProjectsMetrics => metrics::of_project(call).await,
         Op::MembersList => members::list(call).await,
         Op::MembersShow => members::show(call).await,
         Op::MembersCreate => members::create(call).await,
@@ -226,13 +231,23 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::UsersUpdate => users::update(call).await,
         Op::UsersRefreshToken => users::refresh_token(call).await,
         Op::UsersDelete => users::delete(call).await,
+        Op::RegistrationsCreate => registrations::create(call).await,
+        Op::RegistrationsAccept => registrations::accept(call).await,
+        Op::RegistrationsDecline => registrations::decline(call).await,
+        Op::RegistrationsDelete => registrations::delete(call).await,
+        Op::RegistrationsShow => registrations::show(call).await,
+        Op::RegistrationsList => registrations::list(call).await,
+        Op::Metrics => metrics::of_service(call).await,
+        Op::VaMetrics => usage::va_metrics(call).await,
         Op::BindingsList => bindings::list(call).await,
         Op::BindingsShow => bindings::show(call).await,
         Op::BindingsCreate => bindings::create(call).await,
         Op::BindingsUpdate => bindings::update(call).await,
         Op::BindingsDelete => bindings::delete(call).await,
         // These never come here.
-        Op::Status | Op::Version | Op::UsersProfile | Op::Later => Err(Failure::not_found("Operation").into()),
+        Op::Status | Op::Version | Op::UsersProfile | Op::UsageReport => {
+            Err(Failure::not_found("Operation").into())
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Times as AMS writes and reads them: UTC, RFC 3339 with `Z`.
 
-use crate::domain::Timestamp;
+use crate::domain::{Day, Timestamp};
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 
 /// Writes a time: seconds, then up to six digits of a fraction without zeros at its end, nothing for none.
@@ -25,6 +25,28 @@ pub(crate) fn write(time: Timestamp, out: &mut Vec<u8>) {
     out.push(b'Z');
 }
 
+/// An instant in whole seconds.
+pub(crate) fn seconds(time: Timestamp) -> String {
+    let mut text = Vec::with_capacity(20);
+    write(Timestamp(time.0 - time.0 % 1_000_000), &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// A day as `YYYY-MM-DD`.
+pub(crate) fn day(day: Day) -> String {
+    let mut text = seconds(day.start());
+    text.truncate(10);
+    text
+}
+
+/// Reads `YYYY-MM-DD`, nothing shorter or longer.
+pub(crate) fn read_date(text: &str) -> Option<NaiveDate> {
+    let mut parts = text.split('-');
+    let (year, month, day) =
+        (number(parts.next()?, 4..=4)?, number(parts.next()?, 2..=2)?, number(parts.next()?, 2..=2)?);
+    if parts.next().is_some() { None } else { NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day) }
+}
+
 /// Writes the last `count` decimal digits of a value.
 fn digits(value: u32, count: u32, out: &mut Vec<u8>) {
     for place in (0..count).rev() {
@@ -37,17 +59,15 @@ fn digits(value: u32, count: u32, out: &mut Vec<u8>) {
 /// for the `T`. Times before 1970 are 1970: no message is older.
 pub(crate) fn read(text: &str) -> Option<Timestamp> {
     let (date, time) = text.split_once(['T', ' '])?;
-    let mut date = date.split('-');
-    let (year, month, day) = (number(date.next()?, 4..=4)?, number(date.next()?, 2..=2)?, number(date.next()?, 2..=2)?);
+    let date = read_date(date)?;
     let (clock, fraction) = time.strip_suffix('Z')?.split_once(['.', ','])?;
     let mut clock = clock.split(':');
     let (hour, minute) = (number(clock.next()?, 1..=2)?, number(clock.next()?, 2..=2)?);
     let second = number(clock.next()?, 2..=2)?;
     let millis = number(fraction, 3..=3)?;
-    if date.next().is_some() || clock.next().is_some() {
+    if clock.next().is_some() {
         return None;
     }
-    let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
     let time = date.and_hms_milli_opt(hour, minute, second, millis)?.and_utc();
     Some(Timestamp(u64::try_from(time.timestamp_micros()).unwrap_or(0)))
 }
@@ -78,6 +98,15 @@ mod tests {
         assert_eq!(written(1_704_164_645_120_000), "2024-01-02T03:04:05.12Z");
         assert_eq!(written(1_704_164_645_000_001), "2024-01-02T03:04:05.000001Z");
         assert_eq!(written(951_782_399_999_999), "2000-02-28T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn days_are_written_and_read_in_one_form() {
+        assert_eq!(day(Day(19_844)), "2024-05-01");
+        assert_eq!(read_date("2024-05-01"), NaiveDate::from_ymd_opt(2024, 5, 1));
+        for wrong in ["", "2024-5-1", "2024-05-01T00:00:00Z", "2024-05-01-", "2023-02-29", "24-05-01", " 2024-05-01"] {
+            assert_eq!(read_date(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::request::{Answer, Call};
 use crate::auth::{NewUser, Token, UserChange};
 use crate::broker::{Page, PageRequest};
 use crate::domain::acl::{RoleName, RoleTable};
-use crate::domain::user::{Membership, Profile, User};
+use crate::domain::user::{Membership, User};
 use crate::domain::{Error, Name, ProjectId, UserId};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -244,15 +244,13 @@ pub(crate) async fn create(call: &Call<'_>) -> Answer {
     refuse_known(call.ams, &name).await?;
     let memberships = memberships(call.ams, body.projects.as_deref().unwrap_or_default()).await?;
     let service_roles = roles(&*call.ams.auth.roles().await?, body.service_roles.as_deref().unwrap_or_default())?;
-    let text = |text: Option<Cow<'_, str>>| text.unwrap_or_default().into_owned();
-    let profile = Profile {
-        first_name: text(body.first_name),
-        last_name: text(body.last_name),
-        organization: text(body.organization),
-        description: text(body.description),
-        email: text(body.email),
+    let new = NewUser {
+        name,
+        profile: body.profile.into(),
+        memberships,
+        service_roles,
+        created_by: call.principal.user_id(),
     };
-    let new = NewUser { name, profile, memberships, service_roles, created_by: call.principal.user_id() };
     let (user, _) = call.ams.auth.create_user(new).await?;
     shown(call.ams, user, true, Memberships::All).await
 }
@@ -280,18 +278,7 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
     };
     let user = call.ams.auth.user(&call.name("user")?).await?;
     let mut profile = user.profile.clone();
-    let texts = [
-        (&mut profile.first_name, body.first_name),
-        (&mut profile.last_name, body.last_name),
-        (&mut profile.organization, body.organization),
-        (&mut profile.description, body.description),
-        (&mut profile.email, body.email),
-    ];
-    for (text, given) in texts {
-        if let Some(given) = given.filter(|given| !given.is_empty()) {
-            *text = given.into_owned();
-        }
-    }
+    body.profile.change(&mut profile);
     let change = UserChange { name, profile: Some(profile), memberships, service_roles };
     let user = call.ams.auth.update_user(user.id, change).await?;
     shown(call.ams, user, true, Memberships::All).await

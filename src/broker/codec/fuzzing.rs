@@ -6,6 +6,7 @@ use super::message::{BatchBuilder, MessageBatch, NewMessage, Record as Messages,
 use super::snapshot::{self, Assembly};
 use crate::domain::message::Published;
 use crate::domain::project::Project;
+use crate::domain::registration::Registration;
 use crate::domain::subscription::headers::Span;
 use crate::domain::subscription::{Event, State, Subscription};
 use crate::domain::topic::Topic;
@@ -123,6 +124,7 @@ pub(crate) fn documents(data: &[u8]) {
     one_form::<Truth<Topic>>(data);
     one_form::<Truth<Subscription>>(data);
     one_form::<Truth<Account>>(data);
+    one_form::<Registration>(data);
     one_form::<Hint>(data);
     one_form::<TokenHint>(data);
     one_form::<StoredRoles>(data);

@@ -3,7 +3,8 @@
 //! Under an identity: `project/{id}`, `topic/{project}/{id}`, `subscription/{project}/{id}`, `user/{id}`,
 //! `schema/{project}/{id}`. Under a name:
 //! `project-name/{name}`, `topic-name/{project}/{name}` and so on. Under a token's keyed hash: `user-token/{hash}`. Under a
-//! binding's name and its subject's hash: `binding/{name}`, `binding-subject/{hash}`. One each: `roles/table`, `key/check`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
+//! binding's name and its subject's hash: `binding/{name}`, `binding-subject/{hash}`. One each: `roles/table`, `key/check`.
+//! By themselves: `registration/{id}`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
 
 use super::Documents;
 use super::cache::Cache;
@@ -11,10 +12,11 @@ use crate::broker::codec::document::{
     Account, BoundSubject, DayEnd, Hint, KeyCheck, Record, StoredRoles, SubjectHint, TokenHash, TokenHint, Truth,
 };
 use crate::domain::project::Project;
+use crate::domain::registration::Registration;
 use crate::domain::schema::Schema;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
-use crate::domain::{Day, Name, ProjectId, Resource, SchemaId, SubscriptionId, TopicId, UserId};
+use crate::domain::{Day, Name, ProjectId, RegistrationId, Resource, SchemaId, SubscriptionId, TopicId, UserId};
 use crate::storage::{Key, LogId};
 use std::fmt::{Debug, Write as _};
 use std::hash::Hash;
@@ -105,6 +107,7 @@ keyed!(SubscriptionKey, Truth<Subscription>, subscriptions, |key| {
 keyed!(SchemaKey, Truth<Schema>, schemas, |key| format!("schema/{:032x}/{:032x}", key.0.0, key.1.0));
 keyed!(UserId, Truth<Account>, accounts, |id| format!("user/{:032x}", id.0));
 keyed!(HintKey, Hint, hints, |hint| format!("{}{}", HintKey::prefix(hint.of, hint.scope), hint.name));
+keyed!(RegistrationId, Registration, registrations, |id| format!("{REGISTRATION_PREFIX}{:032x}", id.0));
 keyed!(TokenHash, TokenHint, tokens, |hash| hash_key(TOKEN_PREFIX, &hash.0));
 keyed!(BindingKey, BoundSubject, bindings, |key| format!("{BINDING_PREFIX}{}", key.0));
 keyed!(SubjectKey, SubjectHint, subjects, |key| hash_key("binding-subject/", &key.0));
@@ -163,6 +166,13 @@ impl HintKey {
         };
         Some(Self { of, scope, name: Name::new(name).ok()? })
     }
+}
+
+const REGISTRATION_PREFIX: &str = "registration/";
+
+/// What the keys of registrations begin with.
+pub(crate) fn registrations() -> Key {
+    Key::new(REGISTRATION_PREFIX)
 }
 
 /// What the keys of token hashes begin with.

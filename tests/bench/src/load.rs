@@ -2,6 +2,7 @@
 //!
 //! The text that goes over the wire is built directly in base64's own letters; the client spends no time on encoding.
 
+use crate::document;
 use std::sync::LazyLock;
 
 /// Producer and sequence number, in hexadecimal digits, which are base64 letters too.
@@ -12,7 +13,7 @@ const END: usize = 4;
 /// Filler is a piece of this much noise, another one for each message.
 const NOISE: usize = 64 << 10;
 
-static NOISE_TEXT: LazyLock<String> = LazyLock::new(|| {
+pub(crate) static NOISE_TEXT: LazyLock<String> = LazyLock::new(|| {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut letter = || {
@@ -28,17 +29,25 @@ pub(crate) struct Size {
     /// Letters of the text.
     pub(crate) letters: usize,
     end: &'static str,
+    /// Whether it is a document and not noise.
+    document: bool,
 }
 
 impl Size {
     /// The base64 text of so many bytes, at least 21.
     pub(crate) fn of_bytes(bytes: usize) -> Self {
-        Self { letters: bytes.div_ceil(3) * 4, end: ENDS.get(bytes % 3).copied().unwrap_or_default() }
+        let end = ENDS.get(bytes % 3).copied().unwrap_or_default();
+        Self { letters: bytes.div_ceil(3) * 4, end, document: false }
     }
 
     /// A text of so many letters, at least 28, that is sent and stored as it is.
     pub(crate) fn of_letters(letters: usize) -> Self {
         Self { letters, ..Self::of_bytes(0) }
+    }
+
+    /// A document.
+    pub(crate) fn document() -> Self {
+        Self { letters: document::LETTERS, end: "", document: true }
     }
 
     fn filler(self) -> usize {
@@ -58,6 +67,9 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// Appends the message's text.
     pub(crate) fn write(self, size: Size, out: &mut String) {
+        if size.document {
+            return document::write(self, out);
+        }
         hexadecimal(u64::from(self.producer), 8, out);
         hexadecimal(self.sequence, 16, out);
         let mut rest = size.filler();
@@ -72,6 +84,9 @@ impl Stamp {
 
     /// The message that this text is, if every byte of it is right.
     pub(crate) fn read(size: Size, text: &str) -> Option<Self> {
+        if size.document {
+            return document::read(text);
+        }
         let (stamp, rest) = text.split_at_checked(STAMP)?;
         let (producer, sequence) = stamp.split_at_checked(8)?;
         let stamp = Self {
@@ -101,7 +116,7 @@ impl Stamp {
     }
 
     /// Where in the noise its filler begins.
-    fn place(self) -> usize {
+    pub(crate) fn place(self) -> usize {
         (self.sequence.wrapping_mul(7_919) ^ u64::from(self.producer).wrapping_mul(104_729)) as usize % NOISE
     }
 }

@@ -1,6 +1,7 @@
 //! How the rows that need a server are run: each on a server of its own with a fresh folder, each checked.
 
 use crate::consume::{Mode, Pulls, consume, join, make_subscriptions, make_topics, read_back};
+use crate::document;
 use crate::flow::{self, Flow, Flowed};
 use crate::http::Connection;
 use crate::load::Size;
@@ -30,10 +31,13 @@ pub(crate) fn ledger(book: Book) -> Result<Ledger> {
 }
 
 /// Publishes for the time of a row, then reads everything back.
-async fn measure(options: &Options, server: &Server, connections: usize, batch: u64) -> Result<Figure> {
+async fn measure(server: &Server, load: Load) -> Result<Figure> {
     prepare(server).await?;
+    measure_prepared(server, load).await
+}
+
+async fn measure_prepared(server: &Server, load: Load) -> Result<Figure> {
     let book = book(1);
-    let load = Load::new(connections, batch, Until::Time(options.seconds));
     let published = publish_load(server, load, &book).await?;
     let (_, peak_mib) = server.memory()?;
     let (verified, faults) = read_back(server, CHECK, load.size, &ledger(book)?).await?;
@@ -49,11 +53,27 @@ async fn measure(options: &Options, server: &Server, connections: usize, batch: 
 }
 
 pub(crate) async fn publish(options: &Options, folder: &Path, connections: usize, batch: u64) -> Result<Figure> {
-    measure(options, &Server::start(&options.server, folder)?, connections, batch).await
+    let load = Load::new(connections, batch, Until::Time(options.seconds));
+    measure(&Server::start(&options.server, folder)?, load).await
 }
 
 pub(crate) async fn publish_tls(options: &Options, folder: &Path, connections: usize, batch: u64) -> Result<Figure> {
-    measure(options, &Server::start_tls(&options.server, folder)?, connections, batch).await
+    let load = Load::new(connections, batch, Until::Time(options.seconds));
+    measure(&Server::start_tls(&options.server, folder)?, load).await
+}
+
+/// Publishes JSON documents, to a topic with their schema or to one without.
+pub(crate) async fn documents(options: &Options, folder: &Path, validated: bool) -> Result<Figure> {
+    let server = Server::start(&options.server, folder)?;
+    prepare(&server).await?;
+    if validated {
+        let mut line = server.connect().await?;
+        line.call("POST", "/v1/projects/b/schemas/s", document::SCHEMA.as_bytes()).await?;
+        let attach = br#"{"schema":"projects/b/schemas/s"}"#;
+        line.call("POST", "/v1/projects/b/topics/t0:attachSchema", attach).await?;
+    }
+    let load = Load::new(CONNECTIONS, BATCH, Until::Time(options.seconds));
+    measure_prepared(&server, Load { size: Size::document(), ..load }).await
 }
 
 /// The load of [`publish`] on the bare server. Nothing is kept, so nothing is read back.

@@ -8,6 +8,7 @@
 mod ceiling;
 mod consume;
 mod curves;
+mod document;
 mod engine;
 mod flow;
 mod http;

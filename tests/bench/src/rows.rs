@@ -124,6 +124,17 @@ pub(crate) const ROWS: &[Row] = &[
         Some("batches"),
         |o, f| Box::pin(loads::publish_tls(o, f, 16, 100)),
     ),
+    row("documents", "publish JSON documents, 100 a request, 16 connections", "msg/s", Goal::None, None, |o, f| {
+        Box::pin(loads::documents(o, f, false))
+    }),
+    row(
+        "documents-validated",
+        "the same with a JSON schema of 10 fields",
+        "msg/s",
+        Goal::OfCeiling(0.6),
+        Some("documents"),
+        |o, f| Box::pin(loads::documents(o, f, true)),
+    ),
     row("wire-consume", "bare HTTP, pull and acknowledge 100, 16 connections", "msg/s", Goal::None, None, |o, f| {
         Box::pin(loads::wire_consume(o, f))
     }),

@@ -12,6 +12,7 @@
 mod ci;
 mod figures;
 mod fuzz;
+mod newman;
 mod process;
 mod project;
 mod python;

@@ -38,6 +38,10 @@ const SUITES: &[&str] = &[
     "checklist",
     "bad_input",
     "tools",
+    "routes",
+    "newman",
+    "retries",
+    "accounting",
     "harness",
 ];
 
@@ -85,7 +89,7 @@ pub(crate) fn test(project: &Project, names: &[String]) -> Result<(), String> {
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str()));
     let suites: Vec<&str> = SUITES.iter().copied().filter(|suite| wanted(suite)).collect();
     let rust = wanted("cargo test");
-    let mut reports = prepare(project, rust, !suites.is_empty());
+    let mut reports = prepare(project, rust, &suites);
     if reports.iter().all(|report| report.counts.failed == 0) {
         let python = Python::ready(project);
         let mut parts: VecDeque<Part> = VecDeque::new();
@@ -136,7 +140,7 @@ fn campaign_arguments(rounds: &str, arguments: &[String]) -> Result<(Vec<String>
 }
 
 fn run_campaigns(project: &Project, suites: &[&str], arguments: &[String]) -> Result<(), String> {
-    let mut reports = prepare(project, false, true);
+    let mut reports = prepare(project, false, suites);
     if reports.iter().all(|report| report.counts.failed == 0) {
         let python = Python::ready(project)?;
         let parts = suites.iter().map(|suite| outside(project, &python, suite, arguments)).collect();
@@ -149,8 +153,9 @@ fn run_campaigns(project: &Project, suites: &[&str], arguments: &[String]) -> Re
     finish(project, &reports)
 }
 
-/// The builds and the Python environment, side by side; a failure is a report of its own.
-fn prepare(project: &Project, rust: bool, outside: bool) -> Vec<Report> {
+/// The builds, and the environment of these suites beside them; a failure is a report of its own.
+fn prepare(project: &Project, rust: bool, suites: &[&str]) -> Vec<Report> {
+    let outside = !suites.is_empty();
     drop(std::fs::remove_dir_all(work_folder(project)));
     let mut build = cargo(&project.root);
     if rust {
@@ -162,10 +167,12 @@ fn prepare(project: &Project, rust: bool, outside: bool) -> Vec<Report> {
         let python = outside.then(|| {
             scope.spawn(|| {
                 let begun = std::time::Instant::now();
-                let log = Python::ready(project).err();
+                let python = Python::ready(project).map(drop);
+                let newman = || if suites.contains(&"newman") { crate::newman::ready(project) } else { Ok(()) };
+                let log = python.and_then(|()| newman()).err();
                 let counts = Counts { passed: 0, failed: usize::from(log.is_some()) };
                 Report {
-                    name: "python environment".to_owned(),
+                    name: "environment".to_owned(),
                     counts,
                     took: begun.elapsed(),
                     log,
@@ -199,6 +206,7 @@ fn outside(project: &Project, python: &Python, suite: &str, arguments: &[String]
     let mut command = python.command();
     command.current_dir(&project.root).arg("tests/ams/run.py").arg(suite).args(arguments);
     command.env("ANGELIA_BINARY", project.binary("debug", "angelia")).env("ANGELIA_WORK", work_folder(project));
+    command.env("ANGELIA_NEWMAN", crate::newman::program(project));
     command.env("REPUBLISHER_BINARY", project.binary("debug", "republisher"));
     Part { name: suite.to_owned(), command, count: Some(count_suite) }
 }

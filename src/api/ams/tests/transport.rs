@@ -14,11 +14,6 @@ async fn unknown_paths_and_methods_get_the_404_page() {
         (Method::PATCH, "/v1/projects/DEMO"),
         (Method::POST, "/v1/projects/DEMO/topics/t1:foo"),
         (Method::GET, "/v1/projects/DEMO/topics/a%2Fb"),
-        // In the contract, not served yet.
-        (Method::GET, "/v1/metrics"),
-        (Method::GET, "/v1/users/usageReport"),
-        (Method::GET, "/v1/projects/DEMO/topics/t1:metrics"),
-        (Method::POST, "/v1/registrations"),
     ] {
         let reply = world.call(method.clone(), path, "").await;
         assert_eq!(reply.status, 404, "{method} {path}");
@@ -181,9 +176,16 @@ async fn requests_are_counted_by_route_and_status() {
 fn the_default_roles_are_the_seeded_ones() {
     let table = default_roles();
     let may = |role: &str, permission: &str| table.allows(permission, [crate::domain::acl::RoleName::new(role)].iter());
-    assert_eq!(table.rows().count(), 69);
+    assert_eq!(table.rows().count(), super::super::paths::all().count(), "each route has a row");
     assert!(may("publisher", "topics:publish") && !may("publisher", "subscriptions:pull"));
     assert!(may("consumer", "subscriptions:pull") && !may("consumer", "topics:publish"));
     assert!(may("push_worker", "users:byToken") && may("argo_api_authn", "users:byUUID"));
     assert!(may("service_admin", "registrations:delete") && !may("project_admin", "users:show"));
+}
+
+#[test]
+fn the_builds_time_is_that_of_its_sources_or_none() {
+    use super::super::build_time;
+    assert_eq!(build_time(Some("1714557600")), "2024-05-01T10:00:00Z");
+    assert_eq!([build_time(Some("yesterday")), build_time(None)], ["", ""]);
 }

@@ -8,11 +8,14 @@ use super::{
 };
 use crate::domain::acl::{RoleName, RoleTable};
 use crate::domain::project::{Project, Quota};
+use crate::domain::registration::{Decision, Registration, RegistrationStatus};
 use crate::domain::schema::{Rules, Schema, SchemaKind};
 use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile, User};
-use crate::domain::{Incarnation, LogRef, ProjectId, Result, SchemaId, SubscriptionId, TopicId, UserId};
+use crate::domain::{
+    Incarnation, LogRef, ProjectId, RegistrationId, Result, SchemaId, SubscriptionId, TopicId, UserId,
+};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -328,6 +331,59 @@ impl Record for KeyCheck {
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
         Ok(Self { sealed: read_sealed(fields, 1)? })
     }
+}
+
+impl Record for Registration {
+    const KIND: u8 = 12;
+    const WHAT: &'static str = "a registration";
+
+    fn write(&self, fields: &mut Fields) {
+        let Self { id, name, profile, registered_at, status } = self;
+        fields.u128(1, id.0).text(2, name.as_str());
+        fields.text(3, &profile.first_name).text(4, &profile.last_name).text(5, &profile.organization);
+        fields.text(6, &profile.description).text(7, &profile.email).u64(8, registered_at.0);
+        let decision = match status {
+            RegistrationStatus::Pending { activation_token } => {
+                fields.text(9, activation_token);
+                return;
+            }
+            RegistrationStatus::Accepted(decision) => decision,
+            RegistrationStatus::Declined { decision, comment } => {
+                fields.text(10, comment);
+                decision
+            }
+        };
+        fields.u64(11, decision.at.0);
+        write_user(fields, 12, decision.by);
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
+        Ok(Self {
+            id: RegistrationId(fields.required(1)?.u128()?),
+            name: fields.required(2)?.name()?,
+            profile: Profile {
+                first_name: fields.required(3)?.text()?.to_owned(),
+                last_name: fields.required(4)?.text()?.to_owned(),
+                organization: fields.required(5)?.text()?.to_owned(),
+                description: fields.required(6)?.text()?.to_owned(),
+                email: fields.required(7)?.text()?.to_owned(),
+            },
+            registered_at: fields.required(8)?.timestamp()?,
+            status: read_status(fields)?,
+        })
+    }
+}
+
+fn read_status(fields: &mut FieldReader<'_>) -> Result<RegistrationStatus> {
+    if let Some(token) = fields.optional(9)? {
+        return Ok(RegistrationStatus::Pending { activation_token: token.text()?.to_owned() });
+    }
+    let comment = fields.optional(10)?.map(Value::text).transpose()?.map(str::to_owned);
+    let decision = Decision { at: fields.required(11)?.timestamp()?, by: read_user(fields, 12)? };
+    Ok(match comment {
+        Some(comment) => RegistrationStatus::Declined { comment, decision },
+        None => RegistrationStatus::Accepted(decision),
+    })
 }
 
 impl Record for DayEnd {

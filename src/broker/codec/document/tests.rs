@@ -4,12 +4,13 @@ use super::*;
 use crate::domain::acl::RoleName;
 use crate::domain::project::{Project, Quota};
 use crate::domain::push::{Mattermost, Push, Shared, Target, Webhook};
+use crate::domain::registration::{Decision, Registration, RegistrationStatus};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schema::{Rules, Schema, SchemaKind};
 use crate::domain::subscription::{AckMode, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile};
-use crate::domain::{Error, LogRef, ProjectId, SchemaId, SubscriptionId, TopicId};
+use crate::domain::{Error, LogRef, ProjectId, RegistrationId, SchemaId, SubscriptionId, TopicId};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -137,6 +138,31 @@ fn account() -> Account {
     Account { user: Arc::new(user), token_hash: TokenHash([9; 32]), token }
 }
 
+fn registration(status: RegistrationStatus) -> Registration {
+    let text = str::to_owned;
+    let profile = Profile {
+        first_name: text("f"),
+        last_name: text("l"),
+        organization: text("o"),
+        description: text("d"),
+        email: text("e"),
+    };
+    Registration { id: RegistrationId(1), name: name("bob"), profile, registered_at: Timestamp(2), status }
+}
+
+/// What may become of a registration, with the fields that say so.
+fn registrations() -> [(RegistrationStatus, &'static str); 3] {
+    let decided = |by| Decision { by, at: Timestamp(3) };
+    [
+        (RegistrationStatus::Pending { activation_token: "t".to_owned() }, "09 01000000 74"),
+        (RegistrationStatus::Accepted(decided(None)), "0b 08000000 0300000000000000"),
+        (
+            RegistrationStatus::Declined { comment: String::new(), decision: decided(Some(UserId(4))) },
+            "0a 00000000 0b 08000000 0300000000000000 0c 10000000 04000000000000000000000000000000",
+        ),
+    ]
+}
+
 fn roles() -> StoredRoles {
     StoredRoles(RoleTable::new([("publish", &["a", "b"][..]), ("pull", &[])]))
 }
@@ -178,6 +204,9 @@ fn stored_forms_are_frozen() {
     golden(&truth(Standing::Live, None, limited()), &format!("{PROJECT}{QUOTA}"));
     golden(&truth(Standing::Live, None, schema()), SCHEMA);
     golden(&DayEnd { messages: 1, bytes: 2 }, DAY_END);
+    for (status, expected) in registrations() {
+        golden(&registration(status), &format!("{REGISTRATION}{expected}"));
+    }
     golden(&bound_subject(), BOUND_SUBJECT);
     golden(&SubjectHint { name: name("b"), id: 1 }, SUBJECT_HINT);
 }
@@ -194,11 +223,12 @@ fn kinds_are_frozen() {
         StoredRoles::KIND,
         KeyCheck::KIND,
         DayEnd::KIND,
+        Registration::KIND,
         Truth::<Schema>::KIND,
         BoundSubject::KIND,
         SubjectHint::KIND,
     ];
-    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 30, 20, 21]);
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 30, 20, 21]);
 }
 
 #[test]
@@ -420,6 +450,17 @@ const TOKEN_HINT: &str = "
 
 const ROLES: &str = "
     01 25000000 070000007075626c6973680a000000010000006101000000620400000070756c6c00000000";
+
+const REGISTRATION: &str = "
+    01 10000000 01000000000000000000000000000000
+    02 03000000 626f62
+    03 01000000 66
+    04 01000000 6c
+    05 01000000 6f
+    06 01000000 64
+    07 01000000 65
+    08 08000000 0200000000000000
+    ";
 
 const BOUND_SUBJECT: &str = "
     01 10000000 01000000000000000000000000000000
