@@ -371,7 +371,7 @@ def test_a_package_can_be_made_of_it():
         for script in ("postinst", "prerm", "postrm"):
             shutil.copy(at(deb["maintainer-scripts"], script), control)
         document = os.path.join(tree, "usr/share/doc/angelia")
-        shutil.copyfile(at("LICENSE"), os.path.join(document, "copyright"))
+        shutil.copyfile(at(deb["license-file"][0]), os.path.join(document, "copyright"))
         shutil.copyfile(at(deb["changelog"]), os.path.join(document, "changelog.Debian"))
         call("gzip", "-9n", os.path.join(document, "changelog.Debian"))
         description = "\n".join(" " + line for line in deb["extended-description"].strip().split("\n"))
