@@ -109,6 +109,9 @@ pub struct PushMetrics {
 const SECONDS: [f64; 16] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
+/// The labels that name an operation.
+const OPERATION: &[&str] = &["dialect", "operation"];
+
 impl Metrics {
     /// All metrics, registered in a registry of their own.
     ///
@@ -122,11 +125,7 @@ impl Metrics {
                 "Requests answered",
                 &["dialect", "operation", "status"],
             )?,
-            request_seconds: make.histograms(
-                "angelia_request_seconds",
-                "Seconds of a request",
-                &["dialect", "operation"],
-            )?,
+            request_seconds: make.histograms("angelia_request_seconds", "Seconds of a request", OPERATION)?,
             overloads: make.counters("angelia_overloads_total", "Requests refused at a bound", &["bound"])?,
             published_messages: make.counter("angelia_published_messages_total", "Messages published durably")?,
             published_bytes: make

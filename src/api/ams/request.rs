@@ -245,9 +245,7 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::BindingsUpdate => bindings::update(call).await,
         Op::BindingsDelete => bindings::delete(call).await,
         // These never come here.
-        Op::Status | Op::Version | Op::UsersProfile | Op::UsageReport => {
-            Err(Failure::not_found("Operation").into())
-        }
+        Op::Status | Op::Version | Op::UsersProfile | Op::UsageReport => Err(Failure::not_found("Operation").into()),
     }
 }
 

@@ -116,7 +116,7 @@ fn write(usages: &[Usage], json: &mut Json) {
         });
         json.field("total_message_count").number(usages.iter().map(|usage| u128::from(usage.messages)).sum::<u128>());
         // Fractions of a hundredth would come of adding.
-        let average = usages.iter().map(|usage| usage.average).sum::<f64>();
+        let average = usages.iter().fold(0.0, |sum, usage| sum + usage.average);
         json.field("average_daily_messages").float((average * 100.0).round() / 100.0);
     });
     json.field("total_users_count").number(sum(|usage| usage.users));
