@@ -104,7 +104,13 @@ def declared():
     """The metrics that the product's own sources name, and the labels of those that have some."""
     text = read("src/telemetry/metrics.rs").split("#[cfg(test)]")[0]
     names = set(re.findall(r'"(angelia_[a-z0-9_]+)"', text))
-    labels = dict(re.findall(r'"(angelia_[a-z0-9_]+)",\s*"[^"]*"(?:,|\),)\s*&\[([^\]]*)\]', text))
+    labels = {}
+    for name, given in re.findall(r'"(angelia_[a-z0-9_]+)",\s*"[^"]*"(?:,|\),)\s*(&\[[^\]]*\]|&?[A-Za-z_]+)', text):
+        if not given.startswith("&["):
+            found = re.search(r"\b%s\b[^=]*=\s*(&?\[[^\]]*\])" % given.strip("&"), text)
+            given = found.group(1) if found else ""
+        if '"' in given:
+            labels[name] = given
     other = read("republisher/src/metrics.rs")
     names |= {"republisher_" + name for name in re.findall(r'(?:counter|gauge)\(\s*"([a-z_]+)"', other)}
     return names | set(re.findall(r'"(republisher_[a-z_]+)"', other)), labels
