@@ -34,6 +34,7 @@ const SUITES: &[&str] = &[
     "library",
     "schemas",
     "x509",
+    "deploy",
     "checklist",
     "bad_input",
     "zaqar_client",
