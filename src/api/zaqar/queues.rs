@@ -142,7 +142,7 @@ fn shown(call: &Call<'_>, metadata: &Object<'_>) -> Success {
 pub(crate) async fn update(call: &Call<'_>) -> Answer {
     let (name, limits) = (call.queue_name()?, &call.options.limits);
     if !call.body.fits(limits.max_queue_metadata) {
-        return Err(too_large(limits.max_queue_metadata, |text| Failure::body(text)).into());
+        return Err(too_large(limits.max_queue_metadata, Failure::body).into());
     }
     if !call.patches {
         return Err(Failure::WRONG_PATCH.into());
@@ -168,7 +168,7 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
     };
     let updated = call.zaqar.broker.update_metadata(&queue.topic, change).await;
     let topic = match updated {
-        Err(Error::TooLarge { limit, .. }) => return Err(too_large(limit, |text| Failure::body(text)).into()),
+        Err(Error::TooLarge { limit, .. }) => return Err(too_large(limit, Failure::body).into()),
         Err(error) => {
             let said = why.into_inner().map(Refusal::from);
             return match (said, missing_is_none::<()>(Err(error))) {

@@ -9,7 +9,7 @@ async fn every_refusal_has_its_text() {
     let before = world.get("/v2/queues/q").await.body;
     for (method, path, body, status, said) in rows() {
         let answer = match method {
-            "PATCH" if path == "" => world.patch("/v2/queues/q", body).await,
+            "PATCH" if path.is_empty() => world.patch("/v2/queues/q", body).await,
             _ => world.call(method, &format!("/v2/queues{path}"), body).await,
         };
         assert_eq!(answer.status, status, "{method} {path} {body} {}", answer.body);
