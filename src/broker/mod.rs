@@ -18,6 +18,7 @@ mod history_tests;
 mod hostile_tests;
 mod log;
 mod maintenance;
+mod nodes;
 pub mod queue;
 mod quota;
 mod random;
@@ -34,6 +35,7 @@ pub use catalog::{
     SubscriptionChange, TopicChange,
 };
 pub use codec::message::{BatchBuilder, NewMessage};
+pub use nodes::{Beacon, Growth};
 pub use random::Random;
 pub use subscription::{Delivery, Progress, PullRequest, Statistics};
 pub use topic::{Receipt, TopicBounds};
@@ -45,10 +47,10 @@ use crate::storage::{Health, Store};
 use crate::telemetry::metrics::Metrics;
 use registry::Registry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 use subscription::SubscriptionActor;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use topic::TopicActor;
 
@@ -130,6 +132,11 @@ pub(crate) struct Inner {
     /// This broker in the nonces of its appends, and how many there were.
     writer: u128,
     appends: AtomicU64,
+    /// Whether this node may work.
+    fit: AtomicBool,
+    /// What grew by this node's appends, and whether others' hints of that arrive here.
+    growth: broadcast::Sender<Growth>,
+    hearing: AtomicBool,
     stopping: CancellationToken,
 }
 
@@ -152,6 +159,9 @@ impl Broker {
             waiting_pulls: Semaphore::new(options.waiting_pulls_max.min(Semaphore::MAX_PERMITS)),
             writer: options.random.id(),
             appends: AtomicU64::new(0),
+            fit: AtomicBool::new(true),
+            growth: broadcast::channel(nodes::GROWTH_MAX).0,
+            hearing: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             store,
             clock,
@@ -169,10 +179,10 @@ impl Broker {
         maintenance::wait_until_idle(self).await;
     }
 
-    /// Whether the store takes anything at all.
+    /// Whether the store takes anything at all, and this node may work.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.inner.store.health() != Health::Down
+        self.inner.store.health() != Health::Down && self.is_fit()
     }
 
     /// The broker's clock.

@@ -77,7 +77,7 @@ async fn broker(store: &Arc<MemoryStore>, metrics: &Arc<Metrics>, node: u128) ->
 }
 
 fn start(broker: &Broker, metrics: &Arc<Metrics>, receiver: &Receiver) -> Delivery {
-    let (placement, runtime) = (Arc::new(Everything), Handle::current());
+    let (placement, runtime) = (Arc::new(Everything::default()), Handle::current());
     Delivery::start(broker.clone(), receiver.sender(loopback()), placement, Arc::clone(metrics), 64, runtime)
 }
 

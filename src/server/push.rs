@@ -6,7 +6,7 @@ use crate::auth::{Auth, NewUser, Token};
 use crate::config::Config;
 use crate::delivery::guard::Guard;
 use crate::delivery::sender::{Sender, parse_url};
-use crate::delivery::{CircuitState, Delivery, Everything, Failing, Step, Unverified};
+use crate::delivery::{CircuitState, Delivery, Failing, Placement, Step, Unverified};
 use crate::domain::acl::RoleName;
 use crate::domain::network::Network;
 use crate::domain::push::Webhook;
@@ -41,6 +41,7 @@ impl Pushing {
         config: &Config,
         foundation: &Foundation,
         metrics: &Arc<Metrics>,
+        placement: Arc<dyn Placement>,
     ) -> Result<Option<Self>, String> {
         if !config.push.enabled {
             return Ok(None);
@@ -56,7 +57,7 @@ impl Pushing {
         let delivery = Delivery::start(
             foundation.broker.clone(),
             sender,
-            Arc::new(Everything),
+            placement,
             Arc::clone(metrics),
             config.push.in_flight,
             runtime.handle().clone(),

@@ -1,8 +1,9 @@
 //! The running service: its parts in the order of their start, and how they end.
 
+use super::cluster::Members;
 use super::control::{Control, Request, Response};
 use super::engine::Engine;
-use super::foundation::Foundation;
+use super::foundation::{Foundation, in_cluster};
 use super::gauges::Gauges;
 use super::listeners::{self, Running};
 use super::push::Pushing;
@@ -18,6 +19,7 @@ use crate::auth::Token;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::{Config, QuotaConfig, Sources};
+use crate::delivery::Everything;
 use crate::domain::Name;
 use crate::domain::project::Quota;
 use crate::domain::topic::Retention;
@@ -48,6 +50,8 @@ struct Front {
     /// Held for its socket.
     control: Option<Control>,
     push: Option<Pushing>,
+    /// In a cluster.
+    members: Option<Members>,
 }
 
 impl Service {
@@ -74,7 +78,12 @@ impl Service {
             open_audit(config, &foundation.broker, options.retention).await?;
             let Foundation { engine, broker, auth } = &foundation;
             let zaqar = Arc::new(Zaqar::new(broker.clone(), Arc::clone(&metrics), zaqar::options(config)));
-            let push = Pushing::start(config, &foundation, &metrics).await?;
+            let members = match in_cluster(config) {
+                true => Some(Members::join(config, broker, &metrics, sockets.cluster).await?),
+                false => None,
+            };
+            let placement = members.as_ref().map_or_else(|| Arc::new(Everything::default()) as _, Members::placement);
+            let push = Pushing::start(config, &foundation, &metrics, placement).await?;
             let ams = Ams::new(broker.clone(), auth.clone(), metrics, options);
             let ams = Arc::new(match &push {
                 Some(push) => ams.with_push(push.of_ams(&config.ams)),
@@ -89,7 +98,7 @@ impl Service {
             let zaqar_listener = sockets.zaqar.map(serve_zaqar).transpose()?;
             let zaqar = zaqar_listener.map(|listener| (zaqar, listener));
             let control = serve_control(engine);
-            let front = Front { certificate, ams, listener, x509, zaqar, control, push };
+            let front = Front { certificate, ams, listener, x509, zaqar, control, push, members };
             ops.set_phase(Phase::Ready);
             tracing::info!(store = %config.store.url, "{}", addresses.line());
             front.greet(config, addresses, mode, &foundation, admin.as_ref()).await?;
@@ -132,6 +141,9 @@ impl Service {
         drop(self.front.control);
         let Foundation { broker, .. } = &self.foundation;
         let drain = async {
+            if let Some(members) = &self.front.members {
+                members.leave().await;
+            }
             if let Some(push) = &self.front.push {
                 push.stop().await;
             }
@@ -149,6 +161,9 @@ impl Service {
             }
         };
         futures_util::future::join4(self.front.listener.stop(), x509, zaqar, drain).await;
+        if let Some(members) = &self.front.members {
+            members.end().await;
+        }
         self.foundation.close().await?;
         if let Some(listener) = self.ops_listener {
             listener.stop().await;

@@ -13,6 +13,7 @@ pub(super) struct Sockets {
     pub(super) ams_x509: Option<TcpListener>,
     pub(super) zaqar: Option<TcpListener>,
     pub(super) ops: Option<TcpListener>,
+    pub(super) cluster: Option<TcpListener>,
 }
 
 /// Where the listeners really are.
@@ -23,6 +24,7 @@ pub(super) struct Addresses {
     pub(super) ams_x509: Option<SocketAddr>,
     pub(super) zaqar: Option<SocketAddr>,
     pub(super) ops: Option<SocketAddr>,
+    pub(super) cluster: Option<SocketAddr>,
 }
 
 impl Sockets {
@@ -35,10 +37,11 @@ impl Sockets {
             ams_x509: bind("listen.ams_x509", &config.listen.ams_x509)?,
             zaqar: bind("listen.zaqar", &config.listen.zaqar)?,
             ops: bind("listen.ops", &config.listen.ops)?,
+            cluster: bind("listen.cluster", &config.listen.cluster)?,
         };
         let millis = u32::try_from(config.limits.keep_alive_seconds.saturating_mul(1_000)).unwrap_or(u32::MAX);
-        let Self { ams, ams_tls, ams_x509, zaqar, ops } = &sockets;
-        for socket in [ams, ams_tls, ams_x509, zaqar, ops].into_iter().flatten() {
+        let Self { ams, ams_tls, ams_x509, zaqar, ops, cluster } = &sockets;
+        for socket in [ams, ams_tls, ams_x509, zaqar, ops, cluster].into_iter().flatten() {
             // Accepted connections inherit it.
             set_tcp_user_timeout(socket, millis).map_err(|error| format!("cannot set a socket's timeout: {error}"))?;
         }
@@ -49,7 +52,8 @@ impl Sockets {
     pub(super) fn addresses(&self) -> Addresses {
         let of = |socket: &Option<TcpListener>| socket.as_ref().and_then(|socket| socket.local_addr().ok());
         let (ams, ams_tls) = (of(&self.ams), of(&self.ams_tls));
-        Addresses { ams, ams_tls, ams_x509: of(&self.ams_x509), zaqar: of(&self.zaqar), ops: of(&self.ops) }
+        let (ams_x509, zaqar, ops, cluster) = (of(&self.ams_x509), of(&self.zaqar), of(&self.ops), of(&self.cluster));
+        Addresses { ams, ams_tls, ams_x509, zaqar, ops, cluster }
     }
 }
 
@@ -62,6 +66,7 @@ impl Addresses {
             ("ams_x509", "https", self.ams_x509),
             ("zaqar", "http", self.zaqar),
             ("ops", "http", self.ops),
+            ("cluster", "tcp", self.cluster),
         ];
         listeners.into_iter().filter_map(|(name, scheme, address)| Some((name, format!("{scheme}://{}", address?))))
     }
@@ -108,7 +113,8 @@ mod tests {
     #[test]
     fn the_ready_line_leaves_out_what_is_off() {
         let at = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
-        let addresses = Addresses { ams: at(1), ams_tls: None, ams_x509: None, zaqar: at(2), ops: at(3) };
+        let addresses =
+            Addresses { ams: at(1), ams_tls: None, ams_x509: None, zaqar: at(2), ops: at(3), cluster: None };
         assert_eq!(
             addresses.line(),
             "listening ams=http://127.0.0.1:1 zaqar=http://127.0.0.1:2 ops=http://127.0.0.1:3"

@@ -192,6 +192,7 @@ impl World {
                 node: NodeId(u128::from(input.byte() % 3)),
                 duration: Duration::from_secs(input.number()),
                 skew: Duration::from_secs(u64::from(input.byte() % 16)),
+                over: None,
             },
             13 => Command::ReleaseWorker { fence: Fence(input.number()) },
             14 => Command::StartDeadLetter {
