@@ -23,6 +23,7 @@ mod push;
 mod service;
 mod sockets;
 mod tls;
+mod transfer;
 mod welcome;
 mod zaqar;
 
@@ -31,6 +32,7 @@ pub use control::{Request, Response, ask, is_served};
 pub(crate) use engine::{at, backup_stopped};
 pub(crate) use foundation::rotate_key;
 pub(crate) use tls::check as check_certificate;
+pub(crate) use transfer::{export, import};
 
 use crate::config::{Config, Invalid, Sources};
 use crate::telemetry::logging;

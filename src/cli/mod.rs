@@ -11,6 +11,7 @@ mod local;
 mod messages;
 mod output;
 mod resources;
+mod transfer;
 
 pub use args::Arguments;
 
@@ -75,6 +76,8 @@ fn dispatch(arguments: Arguments) -> Answer {
         Some(Command::Store(command)) => local::store(command, out),
         Some(Command::Backup { folder }) => local::backup(&sources, &folder, out),
         Some(Command::Migrate) => local::migrate(&sources, out),
+        Some(Command::Export { transfer, keep_admin_role }) => transfer::export(&transfer, keep_admin_role, &sources, out),
+        Some(Command::Import { transfer }) => transfer::import(&transfer, &sources, out),
         Some(Command::Key(command)) => local::key(command, &sources, out),
         Some(Command::Topic(command)) => {
             remote(&arguments.remote, &sources, async |client| resources::topic(client, command, out).await)
