@@ -134,7 +134,7 @@ impl Delivery {
     #[must_use]
     pub fn condition(&self, subscription: SubscriptionId) -> Option<Condition> {
         let workers = self.inner.workers.lock();
-        let seat = workers.get(&subscription)?;
+        let seat = workers.get(&subscription).filter(|seat| !seat.ending.is_cancelled())?;
         let circuit = seat.endpoint.circuit.lock().state(self.inner.broker.clock().monotonic());
         Some(Condition { failing: seat.failing.lock().clone(), circuit })
     }

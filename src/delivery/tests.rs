@@ -1,5 +1,6 @@
 //! Deliveries from a broker in memory to a real server over TLS.
 
+mod placement;
 pub(super) mod receiver;
 
 use super::*;
