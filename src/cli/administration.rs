@@ -54,13 +54,13 @@ pub(super) async fn schema(client: &Client, command: Schema, out: Output) -> Ans
         Schema::Attach { schema, topic } => {
             let body = json!({ "schema": format!("projects/{}/schemas/{schema}", client.project()) });
             let path = client.path("topics", &topic, ":attachSchema");
-            let answer = client.call(Method::POST, &path, Some(&body), &format!("schema {schema}")).await?;
-            out.answer(&answer, format!("topic {topic} now takes only messages that follow schema {schema}"))
+            client.call(Method::POST, &path, Some(&body), &format!("schema {schema}")).await?;
+            out.answer(&json!({}), format!("topic {topic} now takes only messages that follow schema {schema}"))
         }
         Schema::Detach { topic } => {
             let path = client.path("topics", &topic, ":detachSchema");
-            let answer = client.call(Method::POST, &path, None, &format!("topic {topic}")).await?;
-            out.answer(&answer, format!("topic {topic} now takes any message"))
+            client.call(Method::POST, &path, None, &format!("topic {topic}")).await?;
+            out.answer(&json!({}), format!("topic {topic} now takes any message"))
         }
     }
 }
@@ -112,8 +112,7 @@ pub(super) async fn registration(client: &Client, command: Registration, out: Ou
                 Some(RegistrationStatus::Accepted) => "?status=accepted",
                 Some(RegistrationStatus::Declined) => "?status=declined",
             };
-            let answer =
-                client.call(Method::GET, &format!("/v1/registrations{wanted}"), None, "registrations").await?;
+            let answer = client.call(Method::GET, &format!("/v1/registrations{wanted}"), None, "registrations").await?;
             let columns = ["uuid", "name", "email", "organization", "status", "registered_at"];
             let row = |registration| columns.map(|key| text(registration, key).to_owned()).to_vec();
             let rows: Vec<_> = items(&answer, "user_registrations").map(row).collect();
@@ -133,8 +132,8 @@ pub(super) async fn registration(client: &Client, command: Registration, out: Ou
         }
         Registration::Decline { id, comment } => {
             let body = json!({ "comment": comment });
-            let answer = registration_call(client, Method::POST, &id, ":decline", Some(&body)).await?;
-            out.answer(&answer, format!("declined registration {id}"))
+            registration_call(client, Method::POST, &id, ":decline", Some(&body)).await?;
+            out.answer(&json!({}), format!("declined registration {id}"))
         }
         Registration::Delete { id } => {
             registration_call(client, Method::DELETE, &id, "", None).await?;
@@ -143,7 +142,13 @@ pub(super) async fn registration(client: &Client, command: Registration, out: Ou
     }
 }
 
-async fn registration_call(client: &Client, method: Method, id: &str, verb: &str, body: Option<&Value>) -> Answer<Value> {
+async fn registration_call(
+    client: &Client,
+    method: Method,
+    id: &str,
+    verb: &str,
+    body: Option<&Value>,
+) -> Answer<Value> {
     client.call(method, &format!("/v1/registrations/{}{verb}", segment(id)), body, &format!("registration {id}")).await
 }
 
@@ -189,13 +194,13 @@ pub(super) async fn push(client: &Client, subscription: &str, change: PushChange
     };
     let path = client.path("subscriptions", subscription, ":modifyPushConfig");
     let body = json!({ "pushConfig": config });
-    let answer = client.call(Method::POST, &path, Some(&body), &format!("subscription {subscription}")).await?;
-    out.answer(&answer, shown)
+    client.call(Method::POST, &path, Some(&body), &format!("subscription {subscription}")).await?;
+    out.answer(&json!({}), shown)
 }
 
 /// Asks a subscription's endpoint for its hash.
 pub(super) async fn verify(client: &Client, subscription: &str, out: Output) -> Answer {
     let path = client.path("subscriptions", subscription, ":verifyPushEndpoint");
-    let answer = client.call(Method::POST, &path, None, &format!("subscription {subscription}")).await?;
-    out.answer(&answer, format!("the endpoint of subscription {subscription} is verified: deliveries begin"))
+    client.call(Method::POST, &path, None, &format!("subscription {subscription}")).await?;
+    out.answer(&json!({}), format!("the endpoint of subscription {subscription} is verified: deliveries begin"))
 }

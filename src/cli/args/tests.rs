@@ -54,8 +54,7 @@ fn what_makes_no_sense_is_refused() {
 
 #[test]
 fn a_publish_takes_messages_attributes_and_files() {
-    let Some(Command::Publish(publish)) = parse("publish t1 one two -a site=A -a x=y -f a.txt").unwrap().command
-    else {
+    let Some(Command::Publish(publish)) = parse("publish t1 one two -a site=A -a x=y -f a.txt").unwrap().command else {
         panic!("publish expected")
     };
     assert_eq!(publish.messages, ["one", "two"]);

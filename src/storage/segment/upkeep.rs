@@ -164,7 +164,9 @@ impl Shared {
         let wanted = (2 * needed).max(self.options.segment_bytes / 256);
         let make = |bytes| Kept::make(self.vfs.as_ref(), &self.dir, bytes);
         let made = make(wanted).or_else(|error| match error.kind() {
-            io::ErrorKind::StorageFull if self.pool.give_up_one() => make(wanted).or_else(|_| make(needed + needed / 8)),
+            io::ErrorKind::StorageFull if self.pool.give_up_one() => {
+                make(wanted).or_else(|_| make(needed + needed / 8))
+            }
             _ => Err(error),
         });
         if let Ok(more) = made
