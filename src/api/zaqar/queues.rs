@@ -117,11 +117,14 @@ pub(crate) async fn create(call: &Call<'_>) -> Answer {
     let (name, given) = (call.queue_name()?, given(call)?);
     let mut stored = Vec::new();
     given.write(&mut stored);
-    let policy = dead_letter_policy(&given, name);
+    let (policy, sealed) = (dead_letter_policy(&given, name), metadata::is_sealed(&given));
     let made = call.zaqar.make_queue(&call.caller.project, name, Bytes::from(stored), policy).await;
     let location = format!("/v2/queues/{name}");
     match made {
-        Ok((_, true)) => Ok(Success::created(location, Vec::new())),
+        Ok((queue, true)) => {
+            seal(call, &queue.topic, sealed).await?;
+            Ok(Success::created(location, Vec::new()))
+        }
         Ok((_, false)) => Ok(Success::nothing().at(location)),
         Err(error) => Err(error.into()),
     }
@@ -183,9 +186,18 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
     };
     let metadata = metadata::stored(&topic);
     let policy = dead_letter_policy(&metadata, name);
+    seal(call, &topic, metadata::is_sealed(&metadata)).await?;
     let queue = Queue { topic: topic.clone(), ..queue };
     call.zaqar.broker.set_dead_letter_policy(&queue, policy).await?;
     Ok(shown(call, &metadata))
+}
+
+/// Sets whether a queue's messages are encrypted.
+async fn seal(call: &Call<'_>, topic: &Topic, sealed: bool) -> Result<(), Error> {
+    if topic.sealed != sealed {
+        call.zaqar.broker.set_sealed(topic, sealed).await?;
+    }
+    Ok(())
 }
 
 fn missing_queue(call: &Call<'_>, name: &Name) -> Failure {
