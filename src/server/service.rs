@@ -77,7 +77,7 @@ impl Service {
             }
             open_audit(config, &foundation.broker, options.retention).await?;
             let Foundation { engine, broker, auth } = &foundation;
-            let zaqar = Arc::new(Zaqar::new(broker.clone(), Arc::clone(&metrics), zaqar::options(config)));
+            let zaqar = Arc::new(zaqar::dialect(config, &foundation, &metrics)?);
             let members = match in_cluster(config) {
                 true => Some(Members::join(config, broker, &metrics, sockets.cluster).await?),
                 false => None,
@@ -117,19 +117,19 @@ impl Service {
     /// Takes over what may change while running; on a mistake everything stays as it is.
     pub(super) fn reload(&self, sources: &Sources, level: &Level) {
         let taken = Config::load(sources).map_err(|error| error.to_string()).and_then(|config| {
-            let options = ams_options(&config)?;
+            let (options, of_zaqar) = (ams_options(&config)?, zaqar::options(&config)?);
             self.front.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())?;
             self.front.x509.as_ref().map_or(Ok(()), |x509| x509.clients.reload(true))?;
             level.set(&config.log.level)?;
             self.front.ams.set_options(options);
             if let Some((service, _)) = &self.front.zaqar {
-                service.set_options(zaqar::options(&config));
+                service.set_options(of_zaqar);
             }
             self.foundation.broker.set_common_quota(common_quota(&config));
             Ok(())
         });
         match taken {
-            Ok(()) => tracing::info!("certificates, limits, quotas and log level are read anew"),
+            Ok(()) => tracing::info!("certificates, limits, quotas, policy and log level are read anew"),
             Err(error) => tracing::error!(%error, "the configuration stays as it was"),
         }
     }

@@ -1,5 +1,6 @@
 //! Queues: list, make, show, change, delete, purge.
 
+use super::bound;
 use super::caller::is_queue_name;
 use super::error::{Failure, Refusal};
 use super::json::{self, Object};
@@ -29,13 +30,17 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let filters: Vec<_> = query.others(&PARAMETERS).collect();
     let (mut queues, mut count) = (Vec::new(), 0);
     if let Some(project) = call.zaqar.project(&call.caller.project).await? {
+        let shown = bound::visible(call.zaqar, call.options, &call.caller).await?;
         let visible = |topic: &Topic| {
             let name = topic.name.as_str();
-            is_queue_name(name) && part.is_none_or(|part| name.contains(part)) && has_all(topic, &filters)
+            is_queue_name(name)
+                && shown(topic)
+                && part.is_none_or(|part| name.contains(part))
+                && has_all(topic, &filters)
         };
         queues = call.zaqar.broker.topics_by_name(project, marker, size, &visible).await?;
         if with_count == Some(true) {
-            let all = |topic: &Topic| is_queue_name(topic.name.as_str());
+            let all = |topic: &Topic| is_queue_name(topic.name.as_str()) && shown(topic);
             count = call.zaqar.broker.topics_by_name(project, None, usize::MAX, &all).await?.len();
         }
     }
@@ -115,11 +120,14 @@ pub(crate) async fn create(call: &Call<'_>) -> Answer {
     let (name, given) = (call.queue_name()?, given(call)?);
     let mut stored = Vec::new();
     given.write(&mut stored);
-    let policy = dead_letter_policy(&given, name);
+    let (policy, sealed) = (dead_letter_policy(&given, name), metadata::is_sealed(&given));
     let made = call.zaqar.make_queue(&call.caller.project, name, Bytes::from(stored), policy).await;
     let location = format!("/v2/queues/{name}");
     match made {
-        Ok((_, true)) => Ok(Success::created(location, Vec::new())),
+        Ok((queue, true)) => {
+            seal(call, &queue.topic, sealed).await?;
+            Ok(Success::created(location, Vec::new()))
+        }
         Ok((_, false)) => Ok(Success::nothing().at(location)),
         Err(error) => Err(error.into()),
     }
@@ -181,9 +189,18 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
     };
     let metadata = metadata::stored(&topic);
     let policy = dead_letter_policy(&metadata, name);
+    seal(call, &topic, metadata::is_sealed(&metadata)).await?;
     let queue = Queue { topic: topic.clone(), ..queue };
     call.zaqar.broker.set_dead_letter_policy(&queue, policy).await?;
     Ok(shown(call, &metadata))
+}
+
+/// Sets whether a queue's messages are encrypted.
+async fn seal(call: &Call<'_>, topic: &Topic, sealed: bool) -> Result<(), Error> {
+    if topic.sealed != sealed {
+        call.zaqar.broker.set_sealed(topic, sealed).await?;
+    }
+    Ok(())
 }
 
 fn missing_queue(call: &Call<'_>, name: &Name) -> Failure {
