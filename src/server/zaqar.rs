@@ -20,6 +20,7 @@ pub(super) fn options(config: &Config) -> ZaqarOptions {
         hosts: zaqar.host_names(),
         retention: Retention { age, bytes: Some(config.retention.bytes).filter(|bytes| *bytes > 0) },
         body_time_max: Duration::from_secs(config.limits.body_seconds),
+        silence: Duration::from_secs(config.limits.keep_alive_seconds),
         limits,
     }
 }

@@ -24,6 +24,7 @@ mod queues;
 mod request;
 mod routes;
 mod share;
+pub mod socket;
 mod stats;
 mod times;
 
@@ -39,6 +40,7 @@ use actix_web::web;
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// The bounds of the dialect, under the names that the original has for them; times in seconds, sizes in bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -122,6 +124,8 @@ pub struct ZaqarOptions {
     pub retention: Retention,
     /// Longest time that a body may take to arrive.
     pub body_time_max: Duration,
+    /// How long a WebSocket may be silent until its client is asked whether it is there.
+    pub silence: Duration,
     /// Bounds.
     pub limits: Limits,
 }
@@ -136,6 +140,7 @@ impl Default for ZaqarOptions {
             hosts: Vec::new(),
             retention: Retention { age: Duration::from_secs(limits.max_message_ttl), bytes: None },
             body_time_max: Duration::from_secs(60),
+            silence: Duration::from_secs(75),
             limits,
         }
     }
@@ -151,6 +156,8 @@ pub struct Zaqar {
     bodies: Arc<Room>,
     /// Of answers.
     answers: Arc<Room>,
+    /// Ended when its WebSockets are to be closed.
+    closing: CancellationToken,
 }
 
 impl Zaqar {
@@ -164,12 +171,18 @@ impl Zaqar {
             options: ArcSwap::from_pointee(options),
             bodies: Room::new(room),
             answers: Room::new(room),
+            closing: CancellationToken::new(),
         }
     }
 
     /// Puts other options in force, for requests from now on.
     pub fn set_options(&self, options: ZaqarOptions) {
         self.options.store(Arc::new(options));
+    }
+
+    /// Says farewell to all WebSockets: they would last for ever.
+    pub fn close_sockets(&self) {
+        self.closing.cancel();
     }
 
     /// The options in force.

@@ -86,6 +86,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
+    /// A body that has come whole; none for a request without.
+    pub(crate) fn whole(bytes: Option<Bytes>) -> Self {
+        Self { announced: bytes.is_some(), bytes: bytes.unwrap_or_default(), oversize: false }
+    }
+
     /// Whether it has at most so many bytes.
     pub(crate) fn fits(&self, most: u64) -> bool {
         !self.oversize && self.bytes.len() as u64 <= most
