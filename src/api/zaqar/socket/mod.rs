@@ -7,6 +7,8 @@ mod actions;
 mod frame;
 mod pack;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use super::{Zaqar, ZaqarOptions, caller};
 use crate::api::websocket::{self, Bounds};

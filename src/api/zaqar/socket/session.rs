@@ -49,7 +49,7 @@ impl Session {
     }
 
     /// Answers a message, and counts it.
-    async fn answer(&self, message: Message) -> Message {
+    pub(super) async fn answer(&self, message: Message) -> Message {
         let clock = self.zaqar.broker.clock();
         let started = clock.monotonic();
         let (id, options) = (Uuid::new_v4(), Arc::clone(&self.zaqar.options()));
