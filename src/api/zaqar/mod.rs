@@ -16,6 +16,7 @@ mod ids;
 mod json;
 mod messages;
 mod metadata;
+mod notifier;
 mod patch;
 mod post;
 mod projects;
@@ -24,15 +25,19 @@ mod queues;
 mod request;
 mod routes;
 mod share;
+mod sockets;
 mod stats;
 mod times;
 
 #[cfg(test)]
 mod tests;
 
+pub use notifier::{Feed, Notifier};
+
 use crate::api::{LARGEST, LEAST, Room, RouteMetrics};
 use crate::auth::signed_url::UrlKey;
 use crate::broker::Broker;
+use crate::domain::Timestamp;
 use crate::domain::topic::Retention;
 use crate::telemetry::metrics::Metrics;
 use actix_web::web;
@@ -151,6 +156,10 @@ pub struct Zaqar {
     bodies: Arc<Room>,
     /// Of answers.
     answers: Arc<Room>,
+    /// The subscriptions of connections.
+    sockets: sockets::Sockets,
+    /// Who tells subscribers; none where nothing is told.
+    notifier: Option<Arc<dyn Notifier>>,
 }
 
 impl Zaqar {
@@ -164,7 +173,15 @@ impl Zaqar {
             options: ArcSwap::from_pointee(options),
             bodies: Room::new(room),
             answers: Room::new(room),
+            sockets: sockets::Sockets::default(),
+            notifier: None,
         }
+    }
+
+    /// Has subscribers told.
+    #[must_use]
+    pub fn with_notifier(self, notifier: Arc<dyn Notifier>) -> Self {
+        Self { notifier: Some(notifier), ..self }
     }
 
     /// Puts other options in force, for requests from now on.
@@ -175,6 +192,11 @@ impl Zaqar {
     /// The options in force.
     fn options(&self) -> Guard<Arc<ZaqarOptions>> {
         self.options.load()
+    }
+
+    /// The present instant.
+    fn now(&self) -> Timestamp {
+        Timestamp(self.broker.clock().wall())
     }
 }
 
