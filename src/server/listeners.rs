@@ -104,7 +104,7 @@ pub(super) fn serve_zaqar_websocket(
 ) -> Result<Running, String> {
     let service = Arc::clone(zaqar);
     serve_plain("listen.zaqar_websocket", socket, limits, move |application| {
-        zaqar::socket::configure(Arc::clone(&service))(application);
+        zaqar::websocket::configure(Arc::clone(&service))(application);
     })
 }
 

@@ -75,7 +75,8 @@ impl Service {
             }
             open_audit(config, &foundation.broker, options.retention).await?;
             let Foundation { engine, broker, auth } = &foundation;
-            let zaqar = Arc::new(Zaqar::new(broker.clone(), Arc::clone(&metrics), zaqar::options(config)));
+            let zaqar = Zaqar::new(broker.clone(), Arc::clone(&metrics), zaqar::options(config));
+            let zaqar = Arc::new(zaqar.with_notifier(Arc::new(zaqar::ZaqarNotifier(broker.clone()))));
             let push = Pushing::start(config, &foundation, &metrics).await?;
             let ams = Ams::new(broker.clone(), auth.clone(), metrics, options);
             let ams = Arc::new(match &push {

@@ -1,9 +1,14 @@
 //! The Zaqar dialect as the configuration shapes it.
 
-use crate::api::zaqar::{Limits, ZaqarOptions};
+use crate::api::zaqar::{self, Limits, Notifier, ZaqarOptions};
 use crate::auth::signed_url::UrlKey;
+use crate::broker::Broker;
 use crate::config::Config;
-use crate::domain::topic::Retention;
+use crate::delivery::Feed;
+use crate::domain::Result;
+use crate::domain::topic::{Retention, Topic};
+use async_trait::async_trait;
+use bytes::Bytes;
 use std::time::Duration;
 
 /// How the configuration shapes the dialect.
@@ -44,5 +49,27 @@ fn limits(config: &Config) -> Limits {
         min_length_client_id: limits.min_length_client_id,
         max_length_client_id: limits.max_length_client_id,
         client_id_strict: limits.client_id_uuid_safe == "strict",
+    }
+}
+
+/// Deliveries as the Zaqar dialect sees them.
+#[derive(Debug)]
+pub(super) struct ZaqarNotifier(pub(super) Broker);
+
+#[async_trait]
+impl Notifier for ZaqarNotifier {
+    async fn follow(&self, topic: &Topic, queue: &str) -> Result<Box<dyn zaqar::Feed>> {
+        Ok(Box::new(SocketFeed(Feed::begin(&self.0, topic, queue).await?)))
+    }
+}
+
+/// A feed as the Zaqar dialect sees it.
+#[derive(Debug)]
+struct SocketFeed(Feed);
+
+#[async_trait]
+impl zaqar::Feed for SocketFeed {
+    async fn next(&mut self) -> Result<Bytes> {
+        self.0.next().await
     }
 }

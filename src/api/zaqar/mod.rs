@@ -16,6 +16,7 @@ mod ids;
 mod json;
 mod messages;
 mod metadata;
+mod notifier;
 mod patch;
 mod post;
 mod projects;
@@ -24,16 +25,20 @@ mod queues;
 mod request;
 mod routes;
 mod share;
-pub mod socket;
+mod sockets;
 mod stats;
 mod times;
+pub mod websocket;
 
 #[cfg(test)]
 mod tests;
 
+pub use notifier::{Feed, Notifier};
+
 use crate::api::{LARGEST, LEAST, Room, RouteMetrics};
 use crate::auth::signed_url::UrlKey;
 use crate::broker::Broker;
+use crate::domain::Timestamp;
 use crate::domain::topic::Retention;
 use crate::telemetry::metrics::Metrics;
 use actix_web::web;
@@ -158,6 +163,10 @@ pub struct Zaqar {
     answers: Arc<Room>,
     /// Ended when its WebSockets are to be closed.
     closing: CancellationToken,
+    /// The subscriptions of connections.
+    sockets: sockets::Sockets,
+    /// Who tells subscribers; none where nothing is told.
+    notifier: Option<Arc<dyn Notifier>>,
 }
 
 impl Zaqar {
@@ -172,7 +181,15 @@ impl Zaqar {
             bodies: Room::new(room),
             answers: Room::new(room),
             closing: CancellationToken::new(),
+            sockets: sockets::Sockets::default(),
+            notifier: None,
         }
+    }
+
+    /// Has subscribers told.
+    #[must_use]
+    pub fn with_notifier(self, notifier: Arc<dyn Notifier>) -> Self {
+        Self { notifier: Some(notifier), ..self }
     }
 
     /// Puts other options in force, for requests from now on.
@@ -188,6 +205,11 @@ impl Zaqar {
     /// The options in force.
     fn options(&self) -> Guard<Arc<ZaqarOptions>> {
         self.options.load()
+    }
+
+    /// The present instant.
+    fn now(&self) -> Timestamp {
+        Timestamp(self.broker.clock().wall())
     }
 }
 
