@@ -9,6 +9,8 @@
 
 #[path = "cli/certificates.rs"]
 mod certificates;
+#[path = "cli/queues.rs"]
+mod queues;
 #[path = "cli/service.rs"]
 mod service;
 

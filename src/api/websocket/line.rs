@@ -12,10 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
-/// While more waits for a client than this, nothing more of what it sends is heard.
+/// While more waits for a client than this, nothing more of what it sends is heard, and nothing should be sent that it did not ask for.
 const UNTAKEN_BYTES: usize = 64 << 10;
-/// While more waits than this, nothing is pushed to it.
-const PUSHED_BYTES_MAX: usize = 1 << 20;
 
 /// What a connection may take.
 #[derive(Clone, Debug)]
@@ -38,6 +36,15 @@ pub(crate) struct Bounds {
 pub(crate) struct Message {
     pub(crate) kind: Kind,
     pub(crate) bytes: Bytes,
+}
+
+/// What happens on a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Heard {
+    /// The client said something.
+    Message(Message),
+    /// It has taken so much that there is room again.
+    Room,
 }
 
 /// One connection, as long as it lasts.
@@ -107,34 +114,29 @@ impl Line {
         (line, outgoing)
     }
 
-    /// The next message; none when the connection has ended. While much waits to be taken it hears nothing. Harmless to drop.
-    pub(crate) async fn next(&mut self) -> Option<Message> {
+    /// What happens next; none when the connection has ended. While there is no room it hears nothing. Harmless to drop.
+    pub(crate) async fn next(&mut self) -> Option<Heard> {
         loop {
-            let hears = self.outbox.bytes() < UNTAKEN_BYTES;
-            if hears {
-                match self.reader.next() {
-                    Ok(None) => self.settle(),
-                    Ok(Some(Event::Message(kind, bytes))) => {
-                        self.late = None;
-                        return Some(Message { kind, bytes });
-                    }
-                    Ok(Some(Event::Ping(payload))) => {
-                        self.outbox.push(frames::pong(&payload), None);
-                        continue;
-                    }
-                    Ok(Some(Event::Pong)) => continue,
-                    Ok(Some(Event::Close(code))) => {
-                        self.close(code.unwrap_or(1000), "");
-                        return None;
-                    }
-                    Err(wrong) => return self.end(wrong.into()),
+            let hears = self.has_room();
+            match if hears { self.reader.next() } else { Ok(None) } {
+                Ok(None) => {}
+                Ok(Some(Event::Message(kind, bytes))) => {
+                    self.late = None;
+                    return Some(Heard::Message(Message { kind, bytes }));
                 }
-            }
-            match self.woken(hears).await {
-                Woken::Came(None) => {
-                    self.cut();
+                Ok(Some(Event::Ping(payload))) => {
+                    self.outbox.push(frames::pong(&payload), None);
+                    continue;
+                }
+                Ok(Some(Event::Pong)) => continue,
+                Ok(Some(Event::Close(code))) => {
+                    self.close(code.unwrap_or(1000), "");
                     return None;
                 }
+                Err(wrong) => return self.end(wrong.into()),
+            }
+            self.settle(hears);
+            match self.woken(hears).await {
                 Woken::Came(Some(bytes)) => {
                     self.silent = 0;
                     if !self.share.grow_to(self.reader.held() + bytes.len()) {
@@ -143,13 +145,13 @@ impl Line {
                     self.reader.push(&bytes);
                 }
                 Woken::Taken if self.outbox.is_gone() => return None,
+                Woken::Taken if !hears && self.has_room() => return Some(Heard::Room),
                 Woken::Taken => {}
+                Woken::Tick if self.is_alive(hears) => {}
                 Woken::Late => return self.end(End(1008, "The message came too slowly.")),
-                Woken::Tick => {
-                    if !self.is_alive(hears) {
-                        self.cut();
-                        return None;
-                    }
+                Woken::Came(None) | Woken::Tick => {
+                    self.cut();
+                    return None;
                 }
             }
         }
@@ -172,10 +174,13 @@ impl Line {
     }
 
     /// Notes how it stands with the message that is coming: gives room back, or begins to count its time.
-    fn settle(&mut self) {
+    fn settle(&mut self, hears: bool) {
         if self.reader.held() == 0 {
             self.late = None;
             self.share = self.bounds.incoming.share();
+        } else if !hears {
+            // Its time goes on when it is heard again.
+            self.late = None;
         } else if self.late.is_none() {
             self.late = Some(Box::pin(tokio::time::sleep(self.bounds.time_max)));
         }
@@ -209,16 +214,12 @@ impl Line {
         self.outbox.push(bytes, share);
     }
 
-    /// Sends a message that nobody asked for; `false` when the client takes too little of what it gets.
-    pub(crate) fn push(&self, message: Message) -> bool {
-        let fits = self.outbox.bytes() + message.bytes.len() <= PUSHED_BYTES_MAX;
-        if fits {
-            self.send(message);
-        }
-        fits
+    /// Whether the client takes what it gets.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outbox.bytes() < UNTAKEN_BYTES
     }
 
-    fn end(&self, End(code, reason): End) -> Option<Message> {
+    fn end(&self, End(code, reason): End) -> Option<Heard> {
         tracing::info!(code, reason, "a websocket is closed");
         self.close(code, reason);
         None

@@ -10,10 +10,11 @@ mod outbox;
 mod tests;
 
 pub(crate) use frames::Kind;
-pub(crate) use line::{Bounds, Line, Message};
+pub(crate) use line::{Bounds, Heard, Line, Message};
 
 use actix_web::http::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Payload;
@@ -32,7 +33,11 @@ pub(crate) fn is_wanted(request: &HttpRequest) -> bool {
 }
 
 /// Makes a request's connection a WebSocket: the answer that says so, and its line. Or the answer that says why not.
-pub(crate) fn open(request: &HttpRequest, payload: Payload, bounds: Bounds) -> Result<(HttpResponse, Line), HttpResponse> {
+pub(crate) fn open(
+    request: &HttpRequest,
+    payload: Payload,
+    bounds: Bounds,
+) -> Result<(HttpResponse, Line), HttpResponse> {
     let headers = request.headers();
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     let is_key = STANDARD.decode(key).is_ok_and(|key| key.len() == 16);

@@ -37,6 +37,8 @@ const SUITES: &[&str] = &[
     "deploy",
     "checklist",
     "bad_input",
+    "examples",
+    "zaqar_socket",
     "zaqar_client",
     "zaqar_wire",
     "tools",

@@ -95,9 +95,7 @@ const ACTIONS: &[Action] = &[
     action("queue_purge", Op::QueuePurge, &[QUEUE])
         .may(&[("resource_types", Is::Array)])
         .passing(Passes::With("resource_types")),
-    action("message_post", Op::MessagesPost, &[QUEUE, ("messages", Is::Array)])
-        .passing(Passes::Whole)
-        .signed("POST"),
+    action("message_post", Op::MessagesPost, &[QUEUE, ("messages", Is::Array)]).passing(Passes::Whole).signed("POST"),
     action("message_list", Op::MessagesList, &[QUEUE])
         .may(&[
             MARKER,
@@ -109,10 +107,7 @@ const ACTIONS: &[Action] = &[
         .signed("GET"),
     action("message_get", Op::MessageGet, &[QUEUE, MESSAGE]).about("message_id").signed("GET"),
     action("message_get_many", Op::MessagesList, &[QUEUE, ("message_ids", Is::Array)]).signed("GET"),
-    action("message_delete", Op::MessageDelete, &[QUEUE, MESSAGE])
-        .may(&[CLAIM])
-        .about("message_id")
-        .signed("DELETE"),
+    action("message_delete", Op::MessageDelete, &[QUEUE, MESSAGE]).may(&[CLAIM]).about("message_id").signed("DELETE"),
     action("message_delete_many", Op::MessagesDelete, &[QUEUE])
         .may(&[("message_ids", Is::Array), ("claim_ids", Is::Array), ("pop", Is::Integer)])
         .signed("DELETE"),
@@ -251,7 +246,8 @@ pub(super) async fn perform(action: &Action, call: &Call<'_>) -> Result<Reply, R
         },
         (Op::ClaimCreate, _) => claim_create(call).await?,
         (Op::ClaimGet, _) => {
-            let claims::Shown { age, ttl, found } = claims::look(call).await.map_err(|error| missing_claim(call, error))?;
+            let claims::Shown { age, ttl, found } =
+                claims::look(call).await.map_err(|error| missing_claim(call, error))?;
             let mut out = format!("{{\"age\": {age}, \"ttl\": {ttl}, \"messages\": ").into_bytes();
             array(call, &found, &mut out);
             out.push(b'}');

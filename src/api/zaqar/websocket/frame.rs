@@ -45,9 +45,9 @@ pub(super) fn text(message: &Message, bytes_max: usize) -> Result<Bytes, Reply> 
             Ok(_) => Ok(message.bytes.clone()),
             Err(error) => Err(refuse("text (JSON)", &format!("UnicodeDecodeError: {error}"))),
         },
-        Kind::Binary => pack::unpack(&message.bytes, bytes_max)
-            .map(Bytes::from)
-            .map_err(|why| refuse("binary (MessagePack)", why)),
+        Kind::Binary => {
+            pack::unpack(&message.bytes, bytes_max).map(Bytes::from).map_err(|why| refuse("binary (MessagePack)", why))
+        }
     }
 }
 
@@ -149,10 +149,11 @@ impl<'a> Headers<'a> {
 }
 
 /// A message that says this JSON text as the client that gets it speaks.
-pub(super) fn message(kind: Kind, text: Vec<u8>) -> Message {
+pub(super) fn message(kind: Kind, text: impl Into<Bytes>) -> Message {
+    let text = text.into();
     let bytes = match kind {
         Kind::Text => text,
-        Kind::Binary => pack::pack(&text),
+        Kind::Binary => pack::pack(&text).into(),
     };
-    Message { kind, bytes: bytes.into() }
+    Message { kind, bytes }
 }

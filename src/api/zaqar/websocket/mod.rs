@@ -4,6 +4,7 @@
 //! HTTP has it.
 
 mod actions;
+mod followed;
 mod frame;
 mod pack;
 mod session;
@@ -39,7 +40,8 @@ fn frame_bytes(options: &ZaqarOptions) -> usize {
 
 fn answer(zaqar: &Arc<Zaqar>, request: &HttpRequest, payload: Payload) -> HttpResponse {
     let options = zaqar.options();
-    if let Err(failure) = caller::check_host(&options, request).and_then(|()| check_origin(&options, request.headers())) {
+    if let Err(failure) = caller::check_host(&options, request).and_then(|()| check_origin(&options, request.headers()))
+    {
         return failure.answer();
     }
     if !websocket::is_wanted(request) {

@@ -1,13 +1,14 @@
 //! One connection's session: who speaks, what is answered.
 
 use super::actions::{self, Action};
+use super::followed::Followed;
 use super::frame::{self, Frame, Headers, Reply};
 use super::frame_bytes;
-use crate::api::websocket::{Line, Message};
+use crate::api::websocket::{Heard, Kind, Line, Message};
 use crate::api::zaqar::caller::{self, Caller, Signed};
 use crate::api::zaqar::error::{Failure, Refusal, translate};
 use crate::api::zaqar::request::Call;
-use crate::api::zaqar::routes::{Operation, route_of};
+use crate::api::zaqar::routes::{Operation, Route, route_of};
 use crate::api::zaqar::{Zaqar, ZaqarOptions, json};
 use crate::auth::policy;
 use crate::domain::ProducerId;
@@ -25,21 +26,25 @@ const BAD_REQUEST: &str = "Bad request. ";
 #[derive(Debug)]
 pub(super) struct Session {
     zaqar: Arc<Zaqar>,
+    followed: Followed,
 }
 
 impl Session {
     pub(super) fn new(zaqar: Arc<Zaqar>) -> Self {
-        Self { zaqar }
+        Self { zaqar, followed: Followed::default() }
     }
 
     /// Serves a connection to its end.
-    pub(super) async fn serve(self, mut line: Line) {
+    pub(super) async fn serve(mut self, mut line: Line) {
         loop {
+            let has_room = line.has_room();
             tokio::select! {
-                message = line.next() => match message {
-                    Some(message) => line.send(self.answer(message).await),
+                heard = line.next() => match heard {
+                    Some(Heard::Message(message)) => line.send(self.answer(message).await),
+                    Some(Heard::Room) => {}
                     None => break,
                 },
+                told = self.followed.next(), if has_room => line.send(told),
                 () = self.zaqar.closing.cancelled() => {
                     line.close(1001, "The service stops.");
                     break;
@@ -49,85 +54,96 @@ impl Session {
     }
 
     /// Answers a message, and counts it.
-    pub(super) async fn answer(&self, message: Message) -> Message {
-        let clock = self.zaqar.broker.clock();
-        let started = clock.monotonic();
-        let (id, options) = (Uuid::new_v4(), Arc::clone(&self.zaqar.options()));
-        let text = match frame::text(&message, frame_bytes(&options)) {
-            Ok(text) => text,
-            Err(reply) => {
-                self.zaqar.metrics.observe(None, reply.status, clock.monotonic().saturating_sub(started));
-                return frame::message(message.kind, Frame::default().answered(&reply));
-            }
+    pub(super) async fn answer(&mut self, message: Message) -> Message {
+        let zaqar = Arc::clone(&self.zaqar);
+        let started = zaqar.broker.clock().monotonic();
+        let options = Arc::clone(&zaqar.options());
+        let kind = message.kind;
+        let (place, status, answer) = match frame::text(&message, frame_bytes(&options)) {
+            Err(reply) => (None, reply.status, Frame::default().answered(&reply)),
+            Ok(text) => match Frame::read(&text, kind) {
+                Err(reply) => (None, reply.status, Frame::default().answered(&reply)),
+                Ok(frame) => {
+                    let (place, reply) = self.reply(&options, kind, &frame, &text).await;
+                    (place, reply.status, frame.answered(&reply))
+                }
+            },
         };
-        let (frame, reply, place) = match Frame::read(&text, message.kind) {
-            Err(reply) => (Frame::default(), reply, None),
-            Ok(frame) => {
-                let name = frame.action();
-                let action = Action::find(&name);
-                let operation = action.map_or("none", |action| action.name);
-                let span = tracing::debug_span!("request", dialect = "zaqar", request_id = %id, operation);
-                let reply = match action {
-                    Some(action) => self.act(&options, id, action, &frame, &text).instrument(span).await,
-                    None if name == AUTHENTICATE => authenticate(&frame),
-                    None => Reply::error(400, &format!("{name} is not a valid action")),
-                };
-                (frame, reply, action.and_then(|action| route_of(action.operation)).map(|(place, _)| place))
-            }
-        };
-        self.zaqar.metrics.observe(place, reply.status, clock.monotonic().saturating_sub(started));
-        frame::message(message.kind, frame.answered(&reply))
+        zaqar.metrics.observe(place, status, zaqar.broker.clock().monotonic().saturating_sub(started));
+        frame::message(kind, answer)
     }
 
-    /// The contract's order of checks (`zaqar-v2.md` §17.2), then the action.
-    async fn act(&self, options: &ZaqarOptions, id: Uuid, action: &Action, frame: &Frame<'_>, text: &Bytes) -> Reply {
-        let wrong = || Reply::error(400, "Schema validation failed.");
-        let Some(headers) = frame.headers() else { return wrong() };
-        let (client, project) = (headers.text("client-id"), headers.text("x-project-id"));
-        let (Some(client), Some(project)) = (client, project) else { return wrong() };
-        let body = frame.body();
-        if body.is_none() && (frame.has_body() || action.wants_body()) {
-            return wrong();
+    /// The reply to a frame, and the place of its route.
+    async fn reply(
+        &mut self,
+        options: &ZaqarOptions,
+        kind: Kind,
+        frame: &Frame<'_>,
+        text: &Bytes,
+    ) -> (Option<usize>, Reply) {
+        let name = frame.action();
+        if name == AUTHENTICATE {
+            return (None, authenticate(frame));
         }
-        let Some(given) = action.read(body) else { return wrong() };
-        let queue = given.queue.as_deref();
-        if headers.has("url-signature") && !self.is_signed(options, action, &headers, &project, queue) {
-            return Reply::error(403, "Not authentified.");
-        }
-        let Some((_, route)) = route_of(action.operation) else { return wrong() };
-        let done = async {
-            if project.is_empty() {
-                return Err(Failure::EMPTY_PROJECT.into());
-            }
-            if let Some(queue) = queue {
-                caller::check_names(queue, &project)?;
-            }
-            let caller = Caller {
-                client: client_id(options, action, &client)?,
-                project: project.into_owned(),
-                roles: roles(options, &headers),
-            };
-            if !policy::may(route.rule, &caller.roles) {
-                return Err(Failure::FORBIDDEN.into());
-            }
-            let queue = queue.and_then(caller::queue_name);
-            let (body, id, query) = (given.body(text), &given.id, given.query.clone());
-            let call = Call { zaqar: &self.zaqar, options, caller, queue, id, query, body, patches: false };
-            actions::perform(action, &call).await
+        let found = Action::find(&name).and_then(|action| Some((action, route_of(action.operation)?)));
+        let Some((action, (place, route))) = found else {
+            return (None, Reply::error(400, &format!("{name} is not a valid action")));
         };
-        match done.await {
+        let id = Uuid::new_v4();
+        let span = tracing::debug_span!("request", dialect = "zaqar", request_id = %id, operation = action.name);
+        let asked = Asked { kind, action, route, frame, text };
+        let reply = match self.act(options, &asked).instrument(span).await {
             Ok(reply) => reply,
-            Err(Refusal::Said(failure)) => {
+            Err(Refused::Here(reply)) => reply,
+            Err(Refused::There(Refusal::Said(failure))) => {
                 let (status, reason) = (failure.status, &failure.description);
                 tracing::info!(request_id = %id, operation = action.name, status, ?reason, "refused");
                 refused(&failure)
             }
-            Err(Refusal::Met(error)) => {
+            Err(Refused::There(Refusal::Met(error))) => {
                 let failure = translate(route.trouble, &error);
-                tracing::warn!(request_id = %id, operation = action.name, status = failure.status, cause = %error, "failed");
+                let status = failure.status;
+                tracing::warn!(request_id = %id, operation = action.name, status, cause = %error, "failed");
                 refused(&failure)
             }
+        };
+        (Some(place), reply)
+    }
+
+    /// The contract's order of checks (`zaqar-v2.md` §17.2), then the action.
+    async fn act(&mut self, options: &ZaqarOptions, asked: &Asked<'_>) -> Result<Reply, Refused> {
+        let Asked { action, frame, .. } = asked;
+        let wrong = || Refused::Here(Reply::error(400, "Schema validation failed."));
+        let headers = frame.headers().ok_or_else(wrong)?;
+        let client = headers.text("client-id").ok_or_else(wrong)?;
+        let project = headers.text("x-project-id").ok_or_else(wrong)?;
+        let body = frame.body();
+        if body.is_none() && (frame.has_body() || action.wants_body()) {
+            return Err(wrong());
         }
+        let given = action.read(body).ok_or_else(wrong)?;
+        let queue = given.queue.as_deref();
+        if headers.has("url-signature") && !self.is_signed(options, action, &headers, &project, queue) {
+            return Err(Refused::Here(Reply::error(403, "Not authentified.")));
+        }
+        if project.is_empty() {
+            return Err(Failure::EMPTY_PROJECT.into());
+        }
+        if let Some(queue) = queue {
+            caller::check_names(queue, &project)?;
+        }
+        let caller = Caller {
+            client: client_id(options, action, &client)?,
+            project: project.into_owned(),
+            roles: roles(options, &headers),
+        };
+        if !policy::may(asked.route.rule, &caller.roles) {
+            return Err(Failure::FORBIDDEN.into());
+        }
+        let queue = queue.and_then(caller::queue_name);
+        let (body, id, query) = (given.body(asked.text), &given.id, given.query.clone());
+        let call = Call { zaqar: &self.zaqar, options, caller, queue, id, query, body, patches: false };
+        Ok(actions::perform(action, &call).await?)
     }
 
     /// Whether a signature opens this action (quirk 18, mended: its paths must cover the queue).
@@ -140,7 +156,9 @@ impl Session {
         queue: Option<&str>,
     ) -> bool {
         let (Some((method, part)), Some(queue)) = (action.signed, queue) else { return false };
-        let (Some(paths), Some(methods)) = (headers.list("url-paths"), headers.list("url-methods")) else { return false };
+        let (Some(paths), Some(methods)) = (headers.list("url-paths"), headers.list("url-methods")) else {
+            return false;
+        };
         let signed = Signed {
             paths: paths.iter().map(String::as_str).collect(),
             methods: methods.iter().map(String::as_str).collect(),
@@ -149,6 +167,29 @@ impl Session {
             signature: &headers.text("url-signature").unwrap_or_default(),
         };
         signed.opens(&self.zaqar, options, method, &format!("/v2/queues/{queue}/{part}"))
+    }
+}
+
+/// A frame whose action is known.
+struct Asked<'a> {
+    kind: Kind,
+    action: &'static Action,
+    route: &'static Route,
+    frame: &'a Frame<'a>,
+    text: &'a Bytes,
+}
+
+/// Why an action was not done.
+enum Refused {
+    /// This transport says so itself.
+    Here(Reply),
+    /// As over HTTP.
+    There(Refusal),
+}
+
+impl<T: Into<Refusal>> From<T> for Refused {
+    fn from(refusal: T) -> Self {
+        Self::There(refusal.into())
     }
 }
 

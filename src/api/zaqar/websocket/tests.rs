@@ -79,7 +79,8 @@ async fn queues_are_made_shown_and_removed() {
     assert_eq!(client.ask("queue_list", json!({ "detailed": true, "limit": 1 })).await, (200, detailed));
     assert_eq!(client.ask("queue_purge", named()).await, (204, json!({})));
     assert_eq!(client.ask("queue_delete", named()).await, (204, json!("Queue w1 removed.")));
-    let listed = client.say(&json!({ "action": "queue_list", "headers": client.frame("", &json!(null))["headers"] }).to_string());
+    let listed = client
+        .say(&json!({ "action": "queue_list", "headers": client.frame("", &json!(null))["headers"] }).to_string());
     assert_eq!(listed.await["body"], json!({ "queues": [] }));
 }
 
@@ -87,11 +88,15 @@ async fn queues_are_made_shown_and_removed() {
 async fn messages_are_posted_listed_and_deleted() {
     let (_world, mut client) = client().await;
     let ids = client.post(&[json!({ "n": 1 }), json!("two"), json!(null)]).await;
-    let listed = |body: Value| body["messages"].as_array().unwrap().iter().map(|m| m["body"].clone()).collect::<Vec<_>>();
+    let listed =
+        |body: Value| body["messages"].as_array().unwrap().iter().map(|m| m["body"].clone()).collect::<Vec<_>>();
     let (_, own) = client.ask("message_list", json!({ "queue_name": "q" })).await;
     assert_eq!(own, json!({ "messages": [] }), "one's own are not echoed");
     let (status, all) = client.ask("message_list", json!({ "queue_name": "q", "echo": true, "limit": 2 })).await;
-    assert_eq!((status, &all["messages"][0]), (200, &json!({ "id": ids[0], "claim_id": null, "ttl": 300, "age": 0, "body": { "n": 1 } })));
+    assert_eq!(
+        (status, &all["messages"][0]),
+        (200, &json!({ "id": ids[0], "claim_id": null, "ttl": 300, "age": 0, "body": { "n": 1 } }))
+    );
     let rest = json!({ "queue_name": "q", "echo": true, "marker": ids[1] });
     assert_eq!(listed(client.ask("message_list", rest).await.1), [json!(null)]);
     client.id = OTHER;
@@ -106,7 +111,10 @@ async fn messages_are_posted_listed_and_deleted() {
     let (status, gone) = client.ask("message_get", one(&ids[0])).await;
     assert_eq!((status, gone["error"].as_str().unwrap().contains("does not exist in queue q")), (404, true));
     let (status, popped) = client.ask("message_delete_many", json!({ "queue_name": "q", "pop": 1 })).await;
-    assert_eq!((status, &popped["messages"][0]["body"], &popped["messages"][0]["claim_count"]), (200, &json!("two"), &json!(0)));
+    assert_eq!(
+        (status, &popped["messages"][0]["body"], &popped["messages"][0]["claim_count"]),
+        (200, &json!("two"), &json!(0))
+    );
     let left = json!({ "queue_name": "q", "message_ids": [ids[2]] });
     assert_eq!(client.ask("message_delete_many", left).await, (204, json!({})));
     assert_eq!(client.ask("message_list", json!({ "queue_name": "none" })).await, (200, json!({ "messages": [] })));
@@ -117,12 +125,16 @@ async fn claims_are_made_shown_renewed_and_released() {
     let (_world, mut client) = client().await;
     assert_eq!(client.ask("claim_create", json!({ "queue_name": "q" })).await, (204, json!({ "claim_id": null })));
     let ids = client.post(&[json!(1), json!(2)]).await;
-    let (status, claim) = client.ask("claim_create", json!({ "queue_name": "q", "ttl": 100, "grace": 60, "limit": 1 })).await;
+    let (status, claim) =
+        client.ask("claim_create", json!({ "queue_name": "q", "ttl": 100, "grace": 60, "limit": 1 })).await;
     let id = claim["claim_id"].clone();
     assert_eq!((status, &claim["messages"][0]["claim_id"], &claim["messages"][0]["id"]), (201, &id, &ids[0]));
     let named = || json!({ "queue_name": "q", "claim_id": id });
     let (status, shown) = client.ask("claim_get", named()).await;
-    assert_eq!((status, &shown["age"], &shown["ttl"], shown.as_object().unwrap().len()), (200, &json!(0), &json!(100), 3));
+    assert_eq!(
+        (status, &shown["age"], &shown["ttl"], shown.as_object().unwrap().len()),
+        (200, &json!(0), &json!(100), 3)
+    );
     let held = client.ask("message_delete", json!({ "queue_name": "q", "message_id": ids[0] })).await;
     Client::refused(held, 403, "This message is claimed; it cannot be deleted without a valid claim ID.");
     let mine = json!({ "queue_name": "q", "message_id": ids[0], "claim_id": id });
@@ -151,7 +163,10 @@ async fn what_is_wrong_is_said_in_the_contracts_order() {
         assert!(said.starts_with("Can't decode text (JSON) request. "), "{said}");
     }
     for text in ["[]", "1", "\"x\""] {
-        assert_eq!(error(&mut client, text).await, (nothing.clone(), "Unexpected body type. Expected dict or dict like.".to_owned()));
+        assert_eq!(
+            error(&mut client, text).await,
+            (nothing.clone(), "Unexpected body type. Expected dict or dict like.".to_owned())
+        );
     }
     for (frame, said) in [
         (json!({}), "None is not a valid action"),
@@ -191,7 +206,10 @@ async fn wrong_values_are_refused_as_over_http() {
             post(json!([{ "ttl": 5, "body": 1 }])),
             "The TTL for a message may not exceed 1209600 seconds, and must be at least 60 seconds long.",
         ),
-        (post(json!([{ "ttl": 60, "body": "x".repeat(262_144) }])), "Message collection size is too large. Max size 262144"),
+        (
+            post(json!([{ "ttl": 60, "body": "x".repeat(262_144) }])),
+            "Message collection size is too large. Max size 262144",
+        ),
     ] {
         Client::refused(client.ask("message_post", body).await, 400, said);
     }
@@ -202,7 +220,11 @@ async fn wrong_values_are_refused_as_over_http() {
     let metadata = json!({ "queue_name": "q", "metadata": { "_default_message_ttl": 5 } });
     assert_eq!(client.ask("queue_create", metadata).await.0, 400);
     let types = json!({ "queue_name": "q", "resource_types": ["cats"] });
-    Client::refused(client.ask("queue_purge", types).await, 400, "Resource types must be a sub set of {'messages', 'subscriptions'}.");
+    Client::refused(
+        client.ask("queue_purge", types).await,
+        400,
+        "Resource types must be a sub set of {'messages', 'subscriptions'}.",
+    );
     client.id = "nobody";
     let badly = "badly formed hexadecimal UUID string";
     Client::refused(client.ask("message_list", json!({ "queue_name": "q" })).await, 400, badly);
@@ -213,18 +235,22 @@ async fn wrong_values_are_refused_as_over_http() {
 
 #[actix_web::test]
 async fn a_packed_request_gets_a_packed_reply() {
-    let (_world, client) = client().await;
-    let send = async |packed: Vec<u8>| {
+    let (_world, mut client) = client().await;
+    let body = json!({ "queue_name": "q", "messages": [{ "ttl": 60, "body": { "é": [1, -2.5, null, true] } }] });
+    let packed = pack::pack(client.frame("message_post", &body).to_string().as_bytes());
+    let mut send = async |packed: Vec<u8>| {
         let reply = client.session.answer(Message { kind: Kind::Binary, bytes: packed.into() }).await;
         assert_eq!(reply.kind, Kind::Binary);
         serde_json::from_slice::<Value>(&pack::unpack(&reply.bytes, 1 << 20).unwrap()).unwrap()
     };
-    let body = json!({ "queue_name": "q", "messages": [{ "ttl": 60, "body": { "é": [1, -2.5, null, true] } }] });
-    let reply = send(pack::pack(client.frame("message_post", &body).to_string().as_bytes())).await;
+    let reply = send(packed).await;
     assert_eq!((&reply["headers"]["status"], &reply["request"]["body"]), (&json!(201), &body));
     let bomb = send(vec![0x91; 1_000]).await;
     assert_eq!(bomb["headers"]["status"], 400);
-    assert!(bomb["body"]["error"].as_str().unwrap().starts_with("Can't decode binary (MessagePack) request. "), "{bomb}");
+    assert!(
+        bomb["body"]["error"].as_str().unwrap().starts_with("Can't decode binary (MessagePack) request. "),
+        "{bomb}"
+    );
 }
 
 #[actix_web::test]
@@ -259,7 +285,11 @@ async fn a_signature_opens_what_it_covers_and_nothing_else() {
         ("message_list", "q", &json!("GET"), 403),
         ("queue_get", "q", &get, 403),
     ] {
-        assert_eq!(client.say(&frame(action, queue, methods)).await["headers"]["status"], status, "{action} {queue} {methods}");
+        assert_eq!(
+            client.say(&frame(action, queue, methods)).await["headers"]["status"],
+            status,
+            "{action} {queue} {methods}"
+        );
     }
     world.pass(100_000);
     let late = client.say(&frame("message_list", "q", &get)).await;
@@ -277,10 +307,13 @@ fn a_page_of_somebody_else_is_refused() {
         }
         check_origin(&options, &headers).is_ok()
     };
-    for fine in [None, Some("http://127.0.0.1:9000"), Some("https://zaqar.example"), Some("https://ZAQAR.example:8443")] {
+    for fine in [None, Some("http://127.0.0.1:9000"), Some("https://zaqar.example"), Some("https://ZAQAR.example:8443")]
+    {
         assert!(allowed(fine), "{fine:?}");
     }
-    for strange in ["http://evil.example", "null", "", "http://127.0.0.1:80", "http://10.0.0.1", "http://zaqar.example.evil"] {
+    for strange in
+        ["http://evil.example", "null", "", "http://127.0.0.1:80", "http://10.0.0.1", "http://zaqar.example.evil"]
+    {
         assert!(!allowed(Some(strange)), "{strange}");
     }
 }
