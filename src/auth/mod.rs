@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod interrupted_tests;
 mod keys;
+pub mod keystone;
 pub mod policy;
 mod registrations;
 mod roles;

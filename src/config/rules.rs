@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     }
     check_listeners(config)?;
     check_zaqar(config)?;
+    check_keystone(config)?;
     check_networks(&config.push.allow_networks)?;
     check_secrets(config)?;
     check_cluster(config)?;
@@ -33,11 +34,12 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
 }
 
 fn check_zaqar(config: &Config) -> Result<(), Invalid> {
+    let noauth = config.zaqar.auth_strategy == "noauth" && !config.zaqar.noauth_anywhere;
     for (key, text) in
         [("listen.zaqar", &config.listen.zaqar), ("listen.zaqar_websocket", &config.listen.zaqar_websocket)]
     {
         let at = places::address(key, text)?;
-        if at.is_some_and(|at| !at.ip().is_loopback()) && !config.zaqar.noauth_anywhere {
+        if noauth && at.is_some_and(|at| !at.ip().is_loopback()) {
             return Err(Invalid(format!(
                 "{key} is not on loopback, and zaqar.auth_strategy is noauth: whoever reaches it would reach every project; listen on \
                  127.0.0.1, or set zaqar.noauth_anywhere if that is meant"
@@ -56,6 +58,28 @@ fn check_zaqar(config: &Config) -> Result<(), Invalid> {
             return Err(Invalid(format!(
                 "zaqar.limits.{least} is above zaqar.limits.{most}: lower it or raise the other"
             )));
+        }
+    }
+    Ok(())
+}
+
+fn check_keystone(config: &Config) -> Result<(), Invalid> {
+    config.projects.bound()?;
+    config.projects.mapped()?;
+    if config.zaqar.auth_strategy != "keystone" {
+        return Ok(());
+    }
+    let keystone = &config.keystone;
+    for (key, text) in [
+        ("keystone.url", &keystone.url),
+        ("keystone.user", &keystone.user),
+        ("keystone.password_file", &keystone.password_file),
+        ("keystone.project", &keystone.project),
+        ("keystone.user_domain", &keystone.user_domain),
+        ("keystone.project_domain", &keystone.project_domain),
+    ] {
+        if text.is_empty() {
+            return Err(Invalid(format!("{key} is empty while zaqar.auth_strategy is keystone: set it")));
         }
     }
     Ok(())
@@ -200,6 +224,9 @@ fn integer(config: &Config, name: &str) -> u64 {
         "store.cql.request_ms" => config.store.cql.request_ms,
         "store.cql.settle_ms" => config.store.cql.settle_ms,
         "push.timeout_seconds" => config.push.timeout_seconds,
+        "keystone.cache_seconds" => config.keystone.cache_seconds,
+        "keystone.cache_tokens" => config.keystone.cache_tokens as u64,
+        "keystone.timeout_seconds" => config.keystone.timeout_seconds,
         "push.in_flight" => config.push.in_flight as u64,
         "limits.publish_bytes" => limits.publish_bytes as u64,
         "limits.message_bytes" => limits.message_bytes as u64,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Zaqar {
-    /// `noauth`.
+    /// `noauth` or `keystone`.
     pub auth_strategy: String,
     /// Whether there need be no authentication off loopback either.
     pub noauth_anywhere: bool,
@@ -19,6 +19,8 @@ pub struct Zaqar {
     pub admin_mode: bool,
     /// What URLs are signed with, or empty.
     pub signed_url_secret: Secret,
+    /// The policy file, or empty.
+    pub policy_file: String,
     /// Bounds.
     pub limits: ZaqarLimits,
 }

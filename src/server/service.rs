@@ -75,8 +75,7 @@ impl Service {
             }
             open_audit(config, &foundation.broker, options.retention).await?;
             let Foundation { engine, broker, auth } = &foundation;
-            let zaqar = Zaqar::new(broker.clone(), Arc::clone(&metrics), zaqar::options(config));
-            let zaqar = Arc::new(zaqar.with_notifier(Arc::new(zaqar::ZaqarNotifier(broker.clone()))));
+            let zaqar = Arc::new(zaqar::dialect(config, &foundation, &metrics)?);
             let push = Pushing::start(config, &foundation, &metrics).await?;
             let ams = Ams::new(broker.clone(), auth.clone(), metrics, options);
             let ams = Arc::new(match &push {
@@ -112,17 +111,17 @@ impl Service {
     /// Takes over what may change while running; on a mistake everything stays as it is.
     pub(super) fn reload(&self, sources: &Sources, level: &Level) {
         let taken = Config::load(sources).map_err(|error| error.to_string()).and_then(|config| {
-            let options = ams_options(&config)?;
+            let (options, of_zaqar) = (ams_options(&config)?, zaqar::options(&config)?);
             self.front.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())?;
             self.front.x509.as_ref().map_or(Ok(()), |x509| x509.clients.reload(true))?;
             level.set(&config.log.level)?;
             self.front.ams.set_options(options);
-            self.front.zaqar.set_options(zaqar::options(&config));
+            self.front.zaqar.set_options(of_zaqar);
             self.foundation.broker.set_common_quota(common_quota(&config));
             Ok(())
         });
         match taken {
-            Ok(()) => tracing::info!("certificates, limits, quotas and log level are read anew"),
+            Ok(()) => tracing::info!("certificates, limits, quotas, policy and log level are read anew"),
             Err(error) => tracing::error!(%error, "the configuration stays as it was"),
         }
     }

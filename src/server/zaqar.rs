@@ -1,24 +1,96 @@
 //! The Zaqar dialect as the configuration shapes it.
 
-use crate::api::zaqar::{self, Limits, Notifier, ZaqarOptions};
+use super::foundation::Foundation;
+use crate::api::zaqar::{self, Bindings, Limits, Notifier, Zaqar, ZaqarOptions};
+use crate::auth::Token;
+use crate::auth::keystone::{self, Keystone};
+use crate::auth::policy::Policy;
 use crate::auth::signed_url::UrlKey;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::delivery::Feed;
-use crate::domain::Result;
+use crate::domain::acl::RoleName;
 use crate::domain::topic::{Retention, Topic};
+use crate::domain::{self, Name};
+use crate::telemetry::metrics::Metrics;
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
+/// The dialect over an open store.
+pub(super) fn dialect(config: &Config, foundation: &Foundation, metrics: &Arc<Metrics>) -> Result<Zaqar, String> {
+    let Foundation { broker, auth, .. } = foundation;
+    let zaqar = Zaqar::new(broker.clone(), Arc::clone(metrics), options(config)?);
+    let zaqar = zaqar.with_notifier(Arc::new(ZaqarNotifier(broker.clone())));
+    Ok(match keystone(config, foundation)? {
+        Some(keystone) => zaqar.with_keystone(keystone, auth.clone()),
+        None => zaqar,
+    })
+}
+
+/// Keystone, if it is to be asked.
+fn keystone(config: &Config, foundation: &Foundation) -> Result<Option<Keystone>, String> {
+    if config.zaqar.auth_strategy != "keystone" {
+        return Ok(None);
+    }
+    let own = &config.keystone;
+    let password = own.password().map_err(|error| error.to_string())?;
+    let authorities = match own.ca_file.as_str() {
+        "" => None,
+        file => Some(std::fs::read(file).map_err(|error| format!("keystone.ca_file: {file}: {error}"))?),
+    };
+    let options = keystone::Options {
+        url: own.url.clone(),
+        user: own.user.clone(),
+        password: Token::new(password.reveal()),
+        project: own.project.clone(),
+        user_domain: own.user_domain.clone(),
+        project_domain: own.project_domain.clone(),
+        cache_age: Duration::from_secs(own.cache_seconds),
+        cache_entries: own.cache_tokens,
+        timeout: Duration::from_secs(own.timeout_seconds),
+        authorities,
+    };
+    let keystone = Keystone::new(options, foundation.broker.clone());
+    keystone.map(Some).map_err(|error| format!("keystone: {error}"))
+}
+
+/// The rules in force, read from their file.
+///
+/// # Errors
+/// When the file cannot be read, or says what cannot be judged.
+pub(crate) fn policy(config: &Config) -> Result<Policy, String> {
+    let file = &config.zaqar.policy_file;
+    if file.is_empty() {
+        return Ok(Policy::default());
+    }
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("zaqar.policy_file: cannot read {file}: {error}"))?;
+    Policy::parse(&text).map_err(|why| format!("zaqar.policy_file: {file}: {why}"))
+}
+
+fn bindings(config: &Config) -> Result<Bindings, String> {
+    let told = |error: crate::config::Invalid| error.to_string();
+    let mut projects = std::collections::BTreeMap::new();
+    for (id, project) in config.projects.bound().map_err(told)? {
+        projects.insert(id, Name::new(&project).map_err(|error| format!("projects.bind: {error}"))?);
+    }
+    let roles = config.projects.mapped().map_err(told)?.into_iter();
+    let roles = roles.map(|(role, own)| (role, own.iter().map(|own| RoleName::new(own)).collect())).collect();
+    Ok(Bindings { projects, roles, per_resource: config.ams.per_resource_auth })
+}
+
 /// How the configuration shapes the dialect.
-pub(super) fn options(config: &Config) -> ZaqarOptions {
+pub(super) fn options(config: &Config) -> Result<ZaqarOptions, String> {
     let (zaqar, limits) = (&config.zaqar, limits(config));
     let secret = zaqar.signed_url_secret.reveal();
     // A claim may make a message live longer than its own ttl.
     let life = limits.max_message_ttl + limits.max_claim_ttl + limits.max_claim_grace;
     let age = Duration::from_secs(life.max(config.retention.days.saturating_mul(86_400)));
-    ZaqarOptions {
+    Ok(ZaqarOptions {
+        policy: policy(config)?,
+        bindings: bindings(config)?,
         trust_roles: zaqar.noauth_trust_roles,
         admin_mode: zaqar.admin_mode,
         url_key: (!secret.is_empty()).then(|| UrlKey::new(secret)),
@@ -27,7 +99,7 @@ pub(super) fn options(config: &Config) -> ZaqarOptions {
         body_time_max: Duration::from_secs(config.limits.body_seconds),
         silence: Duration::from_secs(config.limits.keep_alive_seconds),
         limits,
-    }
+    })
 }
 
 fn limits(config: &Config) -> Limits {
@@ -54,11 +126,11 @@ fn limits(config: &Config) -> Limits {
 
 /// Deliveries as the Zaqar dialect sees them.
 #[derive(Debug)]
-pub(super) struct ZaqarNotifier(pub(super) Broker);
+struct ZaqarNotifier(Broker);
 
 #[async_trait]
 impl Notifier for ZaqarNotifier {
-    async fn follow(&self, topic: &Topic, queue: &str) -> Result<Box<dyn zaqar::Feed>> {
+    async fn follow(&self, topic: &Topic, queue: &str) -> domain::Result<Box<dyn zaqar::Feed>> {
         Ok(Box::new(SocketFeed(Feed::begin(&self.0, topic, queue).await?)))
     }
 }
@@ -69,7 +141,7 @@ struct SocketFeed(Feed);
 
 #[async_trait]
 impl zaqar::Feed for SocketFeed {
-    async fn next(&mut self) -> Result<Bytes> {
+    async fn next(&mut self) -> domain::Result<Bytes> {
         self.0.next().await
     }
 }

@@ -1,10 +1,11 @@
 //! Everything that Zaqar answers when it refuses: the error object, the contract's texts, and the one table from domain errors to them.
 
 use super::json;
+use crate::auth::keystone::Unknown;
 use crate::domain::Error;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER, VARY};
+use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
 use std::borrow::Cow;
 
 /// The type of every body but the home document's.
@@ -51,6 +52,8 @@ const fn bare(status: u16, title: &'static str) -> Failure {
 }
 
 const BODY: &str = "Invalid request body";
+
+const NOT_KNOWN: &str = r#"{"error": {"code": 401, "title": "Unauthorized", "message": "The request you have made requires authentication."}}"#;
 
 /// The contract's table (`zaqar-v2.md` §1.4).
 impl Failure {
@@ -151,6 +154,20 @@ impl Failure {
             answer.insert_header((RETRY_AFTER, "1"));
         }
         answer.body(body)
+    }
+}
+
+/// What is answered to who is not known: where to log in, or when to come back. Keystone's own form, not this dialect's.
+pub(crate) fn unknown(why: &Unknown, keystone: &str) -> HttpResponse {
+    match why {
+        Unknown::Refused => HttpResponse::Unauthorized()
+            .insert_header((CONTENT_TYPE, JSON))
+            .insert_header((WWW_AUTHENTICATE, format!("Keystone uri=\"{keystone}\"")))
+            .body(NOT_KNOWN),
+        Unknown::Unavailable(_) => HttpResponse::ServiceUnavailable()
+            .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
+            .insert_header((RETRY_AFTER, "1"))
+            .body("The Keystone service is temporarily unavailable.\n"),
     }
 }
 

@@ -1,11 +1,12 @@
 //! The Zaqar v2 dialect: OpenStack's messaging service over our operations.
 //!
-//! A request goes: host → route table → head (signature, types, Client-ID, project, names) → method → policy → body → one handler →
-//! answer. Each resource has a file; `error` is the one place where our failures become the contract's texts. Meaning lives below: a
+//! A request goes: host or token → route table → head (signature, types, Client-ID, project, names) → method → policy → binding → body →
+//! one handler → answer. Each resource has a file; `error` is the one place where our failures become the contract's texts. Meaning lives below: a
 //! handler only translates.
 //!
 //! The original's defects that are kept, mended or decided are numbered in the contract's §24; code that follows one says so.
 
+mod bound;
 mod caller;
 mod claims;
 mod document;
@@ -36,6 +37,9 @@ mod tests;
 pub use notifier::{Feed, Notifier};
 
 use crate::api::{LARGEST, LEAST, Room, RouteMetrics};
+use crate::auth::Auth;
+use crate::auth::keystone::Keystone;
+use crate::auth::policy::Policy;
 use crate::auth::signed_url::UrlKey;
 use crate::broker::Broker;
 use crate::domain::Timestamp;
@@ -46,6 +50,8 @@ use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+pub use bound::Bindings;
 
 /// The bounds of the dialect, under the names that the original has for them; times in seconds, sizes in bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -117,8 +123,12 @@ impl Limits {
 /// How the dialect behaves; the defaults are the original's.
 #[derive(Debug)]
 pub struct ZaqarOptions {
-    /// Whether roles are believed as sent; without it, nobody has any.
+    /// Whether roles are believed as sent, where no Keystone says who has which; without it, nobody has any.
     pub trust_roles: bool,
+    /// Which roles open what.
+    pub policy: Policy,
+    /// Which projects are AMS projects at the same time.
+    pub bindings: Bindings,
     /// Whether administrators' resources are there.
     pub admin_mode: bool,
     /// What pre-signed URLs are signed with; none for no such URLs.
@@ -140,6 +150,8 @@ impl Default for ZaqarOptions {
         let limits = Limits::default();
         Self {
             trust_roles: false,
+            policy: Policy::default(),
+            bindings: Bindings::default(),
             admin_mode: false,
             url_key: None,
             hosts: Vec::new(),
@@ -157,6 +169,10 @@ pub struct Zaqar {
     broker: Broker,
     metrics: RouteMetrics,
     options: ArcSwap<ZaqarOptions>,
+    /// Says who asks; none where whoever reaches the listener is believed.
+    keystone: Option<Keystone>,
+    /// The users of bound projects' access lists; none without Keystone.
+    users: Option<Auth>,
     /// Of request bodies.
     bodies: Arc<Room>,
     /// Of answers.
@@ -178,6 +194,8 @@ impl Zaqar {
             broker,
             metrics: RouteMetrics::new(metrics, "zaqar", routes::names()),
             options: ArcSwap::from_pointee(options),
+            keystone: None,
+            users: None,
             bodies: Room::new(room),
             answers: Room::new(room),
             closing: CancellationToken::new(),
@@ -190,6 +208,12 @@ impl Zaqar {
     #[must_use]
     pub fn with_notifier(self, notifier: Arc<dyn Notifier>) -> Self {
         Self { notifier: Some(notifier), ..self }
+    }
+
+    /// The dialect for those whom Keystone knows; in bound projects they are these users, too.
+    #[must_use]
+    pub fn with_keystone(self, keystone: Keystone, users: Auth) -> Self {
+        Self { keystone: Some(keystone), users: Some(users), ..self }
     }
 
     /// Puts other options in force, for requests from now on.

@@ -1,5 +1,6 @@
 //! Queues: list, make, show, change, delete, purge.
 
+use super::bound;
 use super::caller::is_queue_name;
 use super::error::{Failure, Refusal};
 use super::json::{self, Object};
@@ -41,13 +42,17 @@ pub(crate) async fn page(call: &Call<'_>) -> Result<Page, Refusal> {
     let filters: Vec<_> = query.others(&PARAMETERS).collect();
     let (mut queues, mut count) = (Vec::new(), 0);
     if let Some(project) = call.zaqar.project(&call.caller.project).await? {
+        let shown = bound::visible(call.zaqar, call.options, &call.caller).await?;
         let visible = |topic: &Topic| {
             let name = topic.name.as_str();
-            is_queue_name(name) && part.is_none_or(|part| name.contains(part)) && has_all(topic, &filters)
+            is_queue_name(name)
+                && shown(topic)
+                && part.is_none_or(|part| name.contains(part))
+                && has_all(topic, &filters)
         };
         queues = call.zaqar.broker.topics_by_name(project, marker, size, &visible).await?;
         if with_count == Some(true) {
-            let all = |topic: &Topic| is_queue_name(topic.name.as_str());
+            let all = |topic: &Topic| is_queue_name(topic.name.as_str()) && shown(topic);
             count = call.zaqar.broker.topics_by_name(project, None, usize::MAX, &all).await?.len();
         }
     }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod claims;
 mod heads;
+mod identity;
 mod messages;
 mod queues;
 mod sharing;

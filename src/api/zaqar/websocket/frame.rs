@@ -102,6 +102,11 @@ impl<'a> Frame<'a> {
         self.body.is_some()
     }
 
+    /// What is echoed of a frame that says who speaks: only that it does.
+    pub(super) fn bare(&self) -> Self {
+        Self { action: self.action, ..Self::default() }
+    }
+
     /// Writes the reply to this frame.
     pub(super) fn answered(&self, reply: &Reply) -> Vec<u8> {
         let mut out = Vec::with_capacity(reply.body.len() + self.body.map_or(0, |body| body.get().len()) + 256);
