@@ -120,6 +120,8 @@ pub struct Listen {
     pub ams_x509: String,
     /// Zaqar over HTTP.
     pub zaqar: String,
+    /// Zaqar over WebSocket.
+    pub zaqar_websocket: String,
     /// Metrics and health.
     pub ops: String,
     /// Notices of other nodes.

@@ -1,9 +1,11 @@
 //! Publishing and reading: one actor for each topic in use merges concurrent publishes into one append.
 
 mod commit;
+mod follow;
 mod reader;
 mod tail;
 
+pub use follow::Follower;
 pub(in crate::broker) use reader::Found;
 pub(in crate::broker) use tail::TailReader;
 

@@ -41,6 +41,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("listen.ams_tls", Kind::Listener),
     ("listen.ams_x509", Kind::Listener),
     ("listen.zaqar", Kind::Listener),
+    ("listen.zaqar_websocket", Kind::Listener),
     ("listen.ops", Kind::Listener),
     ("listen.cluster", Kind::Listener),
     ("cluster.address", Kind::Text),

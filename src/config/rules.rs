@@ -34,14 +34,17 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
 }
 
 fn check_zaqar(config: &Config) -> Result<(), Invalid> {
-    let at = places::address("listen.zaqar", &config.listen.zaqar)?;
-    let noauth = config.zaqar.auth_strategy == "noauth";
-    if noauth && at.is_some_and(|at| !at.ip().is_loopback()) && !config.zaqar.noauth_anywhere {
-        return Err(Invalid(
-            "listen.zaqar is not on loopback, and zaqar.auth_strategy is noauth: whoever reaches it would reach every project; listen \
-             on 127.0.0.1, or set zaqar.noauth_anywhere if that is meant"
-                .to_owned(),
-        ));
+    let noauth = config.zaqar.auth_strategy == "noauth" && !config.zaqar.noauth_anywhere;
+    for (key, text) in
+        [("listen.zaqar", &config.listen.zaqar), ("listen.zaqar_websocket", &config.listen.zaqar_websocket)]
+    {
+        let at = places::address(key, text)?;
+        if noauth && at.is_some_and(|at| !at.ip().is_loopback()) {
+            return Err(Invalid(format!(
+                "{key} is not on loopback, and zaqar.auth_strategy is noauth: whoever reaches it would reach every project; listen on \
+                 127.0.0.1, or set zaqar.noauth_anywhere if that is meant"
+            )));
+        }
     }
     for (least, most) in [
         ("default_message_ttl", "max_message_ttl"),
@@ -133,6 +136,7 @@ fn check_listeners(config: &Config) -> Result<(), Invalid> {
         ("listen.ams_tls", &listen.ams_tls),
         ("listen.ams_x509", &listen.ams_x509),
         ("listen.zaqar", &listen.zaqar),
+        ("listen.zaqar_websocket", &listen.zaqar_websocket),
         ("listen.ops", &listen.ops),
         ("listen.cluster", &listen.cluster),
     ];

@@ -90,6 +90,7 @@ fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
         (&["log.format=xml"], "log.format"),
         (&["zaqar.auth_strategy=trust"], "zaqar.auth_strategy: `trust` is none of noauth"),
         (&["listen.zaqar=0.0.0.0:8888"], "listen.zaqar is not on loopback"),
+        (&["listen.zaqar_websocket=0.0.0.0:9000"], "listen.zaqar_websocket is not on loopback"),
         (&["zaqar.limits.max_claim_ttl=50"], "zaqar.limits.max_claim_ttl: 50 is outside 60 to 43200"),
         (
             &["zaqar.limits.max_message_ttl=60"],

@@ -10,8 +10,10 @@ mod bodies;
 mod endpoint;
 mod figures;
 pub mod guard;
+mod notification;
 mod placement;
 pub mod sender;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod verification;
@@ -19,6 +21,7 @@ mod worker;
 
 pub use endpoint::CircuitState;
 pub use placement::{Everything, Placement};
+pub use socket::Feed;
 pub use verification::Unverified;
 pub use worker::{Failing, Step};
 

@@ -291,7 +291,7 @@ impl Worker {
         let status = answer.as_ref().map_or(0, |answer| answer.status);
         let taken = match self.push.target {
             Target::Webhook(_) => matches!(status, 200 | 201 | 204 | 102),
-            Target::Mattermost(_) => status == 200,
+            Target::Mattermost(_) | Target::Notify(_) => status == 200,
         };
         // An endpoint that refuses a message is well; one that is silent, broken or asks for a rest is not.
         let well = !(status == 0 || status == 429 || status >= 500);
@@ -315,7 +315,7 @@ impl Worker {
         let (schemes, authorization): (&[&str], _) = match &self.push.target {
             Target::Webhook(webhook) => (&["https"], webhook.authorization.as_ref().map(|shared| shared.0.as_str())),
             // Never checked when it was set: what it must be shows here.
-            Target::Mattermost(_) => (&["https", "http"], None),
+            Target::Mattermost(_) | Target::Notify(_) => (&["https", "http"], None),
         };
         let wrong = || Unanswered("the push endpoint is no usable URL".to_owned());
         let url = parse_url(self.push.url(), schemes).ok_or_else(wrong)?;

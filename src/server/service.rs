@@ -46,7 +46,9 @@ struct Front {
     listener: Running,
     /// Logins by client certificate.
     x509: Option<X509>,
-    zaqar: Option<(Arc<Zaqar>, Running)>,
+    zaqar: Arc<Zaqar>,
+    /// Its listeners, over HTTP and over WebSocket.
+    zaqar_listeners: Vec<Running>,
     /// Held for its socket.
     control: Option<Control>,
     push: Option<Pushing>,
@@ -95,10 +97,11 @@ impl Service {
             let x509 =
                 x509.map(|((socket, own), clients)| X509::start(socket, own, clients, &ams, config)).transpose()?;
             let serve_zaqar = |socket| listeners::serve_zaqar(socket, &zaqar, &config.limits);
-            let zaqar_listener = sockets.zaqar.map(serve_zaqar).transpose()?;
-            let zaqar = zaqar_listener.map(|listener| (zaqar, listener));
+            let serve_websocket = |socket| listeners::serve_zaqar_websocket(socket, &zaqar, &config.limits);
+            let zaqar_listeners = [sockets.zaqar.map(serve_zaqar), sockets.zaqar_websocket.map(serve_websocket)];
+            let zaqar_listeners = zaqar_listeners.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
             let control = serve_control(engine);
-            let front = Front { certificate, ams, listener, x509, zaqar, control, push, members };
+            let front = Front { certificate, ams, listener, x509, zaqar, zaqar_listeners, control, push, members };
             ops.set_phase(Phase::Ready);
             tracing::info!(store = %config.store.url, "{}", addresses.line());
             front.greet(config, addresses, mode, &foundation, admin.as_ref()).await?;
@@ -122,9 +125,7 @@ impl Service {
             self.front.x509.as_ref().map_or(Ok(()), |x509| x509.clients.reload(true))?;
             level.set(&config.log.level)?;
             self.front.ams.set_options(options);
-            if let Some((service, _)) = &self.front.zaqar {
-                service.set_options(of_zaqar);
-            }
+            self.front.zaqar.set_options(of_zaqar);
             self.foundation.broker.set_common_quota(common_quota(&config));
             Ok(())
         });
@@ -155,11 +156,8 @@ impl Service {
                 x509.stop().await;
             }
         };
-        let zaqar = async {
-            if let Some((_, listener)) = self.front.zaqar {
-                listener.stop().await;
-            }
-        };
+        self.front.zaqar.close_sockets();
+        let zaqar = futures_util::future::join_all(self.front.zaqar_listeners.into_iter().map(Running::stop));
         futures_util::future::join4(self.front.listener.stop(), x509, zaqar, drain).await;
         if let Some(members) = &self.front.members {
             members.end().await;

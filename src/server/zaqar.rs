@@ -1,16 +1,20 @@
 //! The Zaqar dialect as the configuration shapes it.
 
 use super::foundation::Foundation;
-use crate::api::zaqar::{Bindings, Limits, Zaqar, ZaqarOptions};
+use crate::api::zaqar::{self, Bindings, Limits, Notifier, Zaqar, ZaqarOptions};
 use crate::auth::Token;
 use crate::auth::keystone::{self, Keystone};
 use crate::auth::policy::Policy;
 use crate::auth::signed_url::UrlKey;
+use crate::broker::Broker;
 use crate::config::Config;
-use crate::domain::Name;
+use crate::delivery::Feed;
 use crate::domain::acl::RoleName;
-use crate::domain::topic::Retention;
+use crate::domain::topic::{Retention, Topic};
+use crate::domain::{self, Name};
 use crate::telemetry::metrics::Metrics;
+use async_trait::async_trait;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +22,7 @@ use std::time::Duration;
 pub(super) fn dialect(config: &Config, foundation: &Foundation, metrics: &Arc<Metrics>) -> Result<Zaqar, String> {
     let Foundation { broker, auth, .. } = foundation;
     let zaqar = Zaqar::new(broker.clone(), Arc::clone(metrics), options(config)?);
+    let zaqar = zaqar.with_notifier(Arc::new(ZaqarNotifier(broker.clone())));
     Ok(match keystone(config, foundation)? {
         Some(keystone) => zaqar.with_keystone(keystone, auth.clone()),
         None => zaqar,
@@ -92,6 +97,7 @@ pub(super) fn options(config: &Config) -> Result<ZaqarOptions, String> {
         hosts: zaqar.host_names(),
         retention: Retention { age, bytes: Some(config.retention.bytes).filter(|bytes| *bytes > 0) },
         body_time_max: Duration::from_secs(config.limits.body_seconds),
+        silence: Duration::from_secs(config.limits.keep_alive_seconds),
         limits,
     })
 }
@@ -115,5 +121,27 @@ fn limits(config: &Config) -> Limits {
         min_length_client_id: limits.min_length_client_id,
         max_length_client_id: limits.max_length_client_id,
         client_id_strict: limits.client_id_uuid_safe == "strict",
+    }
+}
+
+/// Deliveries as the Zaqar dialect sees them.
+#[derive(Debug)]
+struct ZaqarNotifier(Broker);
+
+#[async_trait]
+impl Notifier for ZaqarNotifier {
+    async fn follow(&self, topic: &Topic, queue: &str) -> domain::Result<Box<dyn zaqar::Feed>> {
+        Ok(Box::new(SocketFeed(Feed::begin(&self.0, topic, queue).await?)))
+    }
+}
+
+/// A feed as the Zaqar dialect sees it.
+#[derive(Debug)]
+struct SocketFeed(Feed);
+
+#[async_trait]
+impl zaqar::Feed for SocketFeed {
+    async fn next(&mut self) -> domain::Result<Bytes> {
+        self.0.next().await
     }
 }

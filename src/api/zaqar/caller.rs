@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The header whose presence says that a signature opens the request.
-const SIGNATURE: &str = "url-signature";
+pub(crate) const SIGNATURE: &str = "url-signature";
 /// Longest name of a queue.
 const QUEUE_NAME_MAX: usize = 64;
 /// Most characters of a project's id, where a path names a queue.
@@ -113,7 +113,7 @@ pub(crate) fn admit(
     }
     check_form(headers)?;
     check_accept(headers)?;
-    let client = client(options, headers)?;
+    let client = client(options, &text(headers, "client-id").ok_or(Failure::NO_CLIENT)?)?;
     let project = match &known {
         Some(known) => known.identity.project.clone(),
         None => text(headers, "x-project-id").map(Cow::into_owned),
@@ -122,18 +122,34 @@ pub(crate) fn admit(
     if project.is_empty() {
         return Err(Failure::EMPTY_PROJECT);
     }
-    if let Some(queue) = &found.queue
-        && (!is_queue_name(queue) || project.chars().count() > PROJECT_MAX)
-    {
-        return Err(Failure::WRONG_QUEUE);
+    if let Some(queue) = &found.queue {
+        check_names(queue, &project)?;
     }
-    let roles = match &known {
+    let roles = || text(headers, "x-roles").or_else(|| text(headers, "x-role")).unwrap_or_default().into_owned();
+    let roles = roles_of(zaqar, options, known.as_ref(), signed, roles);
+    Ok(Caller { client, project, roles, known, signed })
+}
+
+/// The roles of who is known, or else those that he claims, where they are believed.
+pub(crate) fn roles_of(
+    zaqar: &Zaqar,
+    options: &ZaqarOptions,
+    known: Option<&Known>,
+    signed: bool,
+    claimed: impl FnOnce() -> String,
+) -> Vec<String> {
+    match known {
         Some(known) => known.identity.roles.clone(),
         // Who comes with a signature is nobody but its bearer.
         None if signed || zaqar.keystone.is_some() || !options.trust_roles => Vec::new(),
-        None => roles(headers),
-    };
-    Ok(Caller { client, project, roles, known, signed })
+        None => claimed().split(',').map(str::trim).filter(|role| !role.is_empty()).map(str::to_owned).collect(),
+    }
+}
+
+/// Refuses what is no queue's name, and a project's id that none can have who names a queue.
+pub(crate) fn check_names(queue: &str, project: &str) -> Result<(), Failure> {
+    let fits = is_queue_name(queue) && project.chars().count() <= PROJECT_MAX;
+    if fits { Ok(()) } else { Err(Failure::WRONG_QUEUE) }
 }
 
 /// Whether a text is a queue's name.
@@ -182,9 +198,8 @@ pub(crate) fn check_reader(request: &HttpRequest) -> Result<(), Failure> {
     check_accept(request.headers())
 }
 
-/// The Client-ID, however it is written.
-fn client(options: &ZaqarOptions, headers: &HeaderMap) -> Result<ProducerId, Failure> {
-    let given = text(headers, "client-id").ok_or(Failure::NO_CLIENT)?;
+/// A Client-ID, however it is written.
+pub(crate) fn client(options: &ZaqarOptions, given: &str) -> Result<ProducerId, Failure> {
     let plain = given.replace("urn:", "").replace("uuid:", "");
     let plain = plain.trim_matches(['{', '}']).replace('-', "");
     let id = ProducerId::parse(&plain).filter(|_| plain.len() == 32);
@@ -207,31 +222,49 @@ fn client(options: &ZaqarOptions, headers: &HeaderMap) -> Result<ProducerId, Fai
     Ok(ProducerId(id.0.max(1)))
 }
 
-fn roles(headers: &HeaderMap) -> Vec<String> {
-    let given = text(headers, "x-roles").or_else(|| text(headers, "x-role")).unwrap_or_default();
-    given.split(',').map(str::trim).filter(|role| !role.is_empty()).map(str::to_owned).collect()
-}
-
-/// Whether a signature opens this request (`zaqar-v2.md` §18.2).
+/// Whether a signature opens this request.
 fn is_signed(zaqar: &Zaqar, options: &ZaqarOptions, request: &HttpRequest) -> bool {
     let headers = request.headers();
     let header = |name| text(headers, name).unwrap_or_default();
-    let (paths, methods, signature) = (header("url-paths"), header("url-methods"), header(SIGNATURE));
-    let project = text(headers, "x-project-id").unwrap_or(Cow::Borrowed("None"));
-    let (Some(key), Some(expires)) = (&options.url_key, times::read(&header("url-expires"))) else { return false };
-    let path = request.path();
-    let covers = |granted: &str| {
-        path.strip_prefix(granted).is_some_and(|rest| !granted.is_empty() && (rest.is_empty() || rest.starts_with('/')))
-    };
-    let written = times::write(expires);
-    let grant = Grant {
+    let (paths, methods) = (header("url-paths"), header("url-methods"));
+    let signed = Signed {
         paths: paths.split(',').collect(),
         methods: methods.split(',').collect(),
-        project: &project,
-        expires: &written,
+        project: &text(headers, "x-project-id").unwrap_or(Cow::Borrowed("None")),
+        expires: &header("url-expires"),
+        signature: &header(SIGNATURE),
     };
-    grant.methods.contains(&request.method().as_str())
-        && grant.paths.iter().any(|granted| covers(granted))
-        && expires.0 > zaqar.broker.clock().wall()
-        && key.verifies(&grant, &signature)
+    signed.opens(zaqar, options, request.method().as_str(), request.path())
+}
+
+/// What the bearer of a signature shows (`zaqar-v2.md` §18.2).
+#[derive(Debug)]
+pub(crate) struct Signed<'a> {
+    pub(crate) paths: Vec<&'a str>,
+    pub(crate) methods: Vec<&'a str>,
+    pub(crate) project: &'a str,
+    pub(crate) expires: &'a str,
+    pub(crate) signature: &'a str,
+}
+
+impl Signed<'_> {
+    /// Whether it opens this path to this method now.
+    pub(crate) fn opens(&self, zaqar: &Zaqar, options: &ZaqarOptions, method: &str, path: &str) -> bool {
+        let (Some(key), Some(expires)) = (&options.url_key, times::read(self.expires)) else { return false };
+        let covers = |granted: &str| {
+            path.strip_prefix(granted)
+                .is_some_and(|rest| !granted.is_empty() && (rest.is_empty() || rest.starts_with('/')))
+        };
+        let written = times::write(expires);
+        let grant = Grant {
+            paths: self.paths.clone(),
+            methods: self.methods.clone(),
+            project: self.project,
+            expires: &written,
+        };
+        grant.methods.contains(&method)
+            && grant.paths.iter().any(|granted| covers(granted))
+            && expires.0 > zaqar.broker.clock().wall()
+            && key.verifies(&grant, self.signature)
+    }
 }

@@ -49,6 +49,15 @@ impl View<'_> {
         out.push(b'}');
     }
 
+    /// Writes a message as the WebSocket has it: no href, but its claim, if one holds it.
+    pub(crate) fn write_bare(&self, message: &QueueMessage, out: &mut Vec<u8>) {
+        let id = message_id(&self.queue.topic, message.published.offset);
+        let claim = message.claim.map_or_else(|| "null".to_owned(), |claim| format!("\"{}\"", claim_id(claim)));
+        out.extend_from_slice(format!("{{\"id\": \"{id}\", \"claim_id\": {claim}, ").as_bytes());
+        self.write_rest(message, out);
+        out.push(b'}');
+    }
+
     fn write_rest(&self, message: &QueueMessage, out: &mut Vec<u8>) {
         let (ttl, age) = (ttl(message, self.limits), self.age(&message.published));
         out.extend_from_slice(format!("\"ttl\": {ttl}, \"age\": {age}, \"body\": ").as_bytes());

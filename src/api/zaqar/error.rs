@@ -113,6 +113,11 @@ impl Failure {
         Self { status: 400, title: BODY, description: Some(description.into()) }
     }
 
+    /// Whether it is the body's form that is wrong.
+    pub(crate) fn is_about_body(&self) -> bool {
+        self.title == BODY
+    }
+
     /// A query parameter's form is wrong.
     pub(crate) fn parameter(description: String) -> Self {
         Self { status: 400, title: "Invalid parameter", description: Some(description.into()) }

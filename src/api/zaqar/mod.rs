@@ -17,6 +17,7 @@ mod ids;
 mod json;
 mod messages;
 mod metadata;
+mod notifier;
 mod patch;
 mod post;
 mod projects;
@@ -25,11 +26,15 @@ mod queues;
 mod request;
 mod routes;
 mod share;
+mod sockets;
 mod stats;
 mod times;
+pub mod websocket;
 
 #[cfg(test)]
 mod tests;
+
+pub use notifier::{Feed, Notifier};
 
 use crate::api::{LARGEST, LEAST, Room, RouteMetrics};
 use crate::auth::Auth;
@@ -37,12 +42,14 @@ use crate::auth::keystone::Keystone;
 use crate::auth::policy::Policy;
 use crate::auth::signed_url::UrlKey;
 use crate::broker::Broker;
+use crate::domain::Timestamp;
 use crate::domain::topic::Retention;
 use crate::telemetry::metrics::Metrics;
 use actix_web::web;
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 pub use bound::Bindings;
 
@@ -132,6 +139,8 @@ pub struct ZaqarOptions {
     pub retention: Retention,
     /// Longest time that a body may take to arrive.
     pub body_time_max: Duration,
+    /// How long a WebSocket may be silent until its client is asked whether it is there.
+    pub silence: Duration,
     /// Bounds.
     pub limits: Limits,
 }
@@ -148,6 +157,7 @@ impl Default for ZaqarOptions {
             hosts: Vec::new(),
             retention: Retention { age: Duration::from_secs(limits.max_message_ttl), bytes: None },
             body_time_max: Duration::from_secs(60),
+            silence: Duration::from_secs(75),
             limits,
         }
     }
@@ -167,6 +177,12 @@ pub struct Zaqar {
     bodies: Arc<Room>,
     /// Of answers.
     answers: Arc<Room>,
+    /// Ended when its WebSockets are to be closed.
+    closing: CancellationToken,
+    /// The subscriptions of connections.
+    sockets: sockets::Sockets,
+    /// Who tells subscribers; none where nothing is told.
+    notifier: Option<Arc<dyn Notifier>>,
 }
 
 impl Zaqar {
@@ -182,7 +198,16 @@ impl Zaqar {
             users: None,
             bodies: Room::new(room),
             answers: Room::new(room),
+            closing: CancellationToken::new(),
+            sockets: sockets::Sockets::default(),
+            notifier: None,
         }
+    }
+
+    /// Has subscribers told.
+    #[must_use]
+    pub fn with_notifier(self, notifier: Arc<dyn Notifier>) -> Self {
+        Self { notifier: Some(notifier), ..self }
     }
 
     /// The dialect for those whom Keystone knows; in bound projects they are these users, too.
@@ -196,9 +221,19 @@ impl Zaqar {
         self.options.store(Arc::new(options));
     }
 
+    /// Says farewell to all WebSockets: they would last for ever.
+    pub fn close_sockets(&self) {
+        self.closing.cancel();
+    }
+
     /// The options in force.
     fn options(&self) -> Guard<Arc<ZaqarOptions>> {
         self.options.load()
+    }
+
+    /// The present instant.
+    fn now(&self) -> Timestamp {
+        Timestamp(self.broker.clock().wall())
     }
 }
 

@@ -23,8 +23,8 @@ struct Post<'a> {
     delay: Option<u64>,
 }
 
-/// Posts a request's messages, all or none, into a queue that is made if need be.
-pub(crate) async fn post(call: &Call<'_>) -> Answer {
+/// Posts a call's messages, all or none, into a queue that is made if need be: their ids, in order.
+pub(crate) async fn enqueue(call: &Call<'_>) -> Result<Vec<String>, Refusal> {
     let (name, project) = (call.queue_name()?, call.caller.project.as_str());
     let found = call.zaqar.queue(project, name).await?;
     let posting = Posting::of(found.as_ref().map(|queue| &*queue.topic), &call.options.limits);
@@ -43,7 +43,13 @@ pub(crate) async fn post(call: &Call<'_>) -> Answer {
         }
     };
     let offsets = (0..u64::from(receipt.count)).map(|place| receipt.first.plus(place));
-    let ids: Vec<_> = offsets.map(|offset| message_id(&queue.topic, offset)).collect();
+    Ok(offsets.map(|offset| message_id(&queue.topic, offset)).collect())
+}
+
+/// Posts a request's messages.
+pub(crate) async fn post(call: &Call<'_>) -> Answer {
+    let ids = enqueue(call).await?;
+    let name = call.queue_name()?;
     let mut location = format!("/v2/queues/{name}/messages");
     if ids.len() <= LOCATION_IDS_MAX {
         location.push_str("?ids=");

@@ -7,7 +7,7 @@ use super::json::{self, Object};
 use super::metadata::{self, check, dead_letter_policy};
 use super::patch;
 use super::projects::missing_is_none;
-use super::query::{self, limit, link};
+use super::query::{self, Query, limit, link};
 use super::request::{Answer, Call, Success};
 use crate::broker::queue::Queue;
 use crate::domain::topic::Topic;
@@ -15,12 +15,24 @@ use crate::domain::{Error, Name};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The parameters of a list that are no filters.
 const PARAMETERS: [&str; 5] = ["marker", "limit", "detailed", "name", "with_count"];
 
-/// A project's queues by name.
-pub(crate) async fn list(call: &Call<'_>) -> Answer {
+/// Some of a project's queues.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// By name.
+    pub(crate) queues: Vec<Arc<Topic>>,
+    /// Whether their metadata is wanted too.
+    pub(crate) detailed: bool,
+    /// How many there are in all; 0 where nobody asked.
+    count: usize,
+}
+
+/// The page of a project's queues that a call asks for.
+pub(crate) async fn page(call: &Call<'_>) -> Result<Page, Refusal> {
     let query = &call.query;
     let (asked, detailed) = (query.integer("limit")?, query.boolean("detailed")?);
     let with_count = query.boolean("with_count")?;
@@ -44,33 +56,42 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
             count = call.zaqar.broker.topics_by_name(project, None, usize::MAX, &all).await?.len();
         }
     }
+    Ok(Page { queues, detailed: detailed == Some(true), count })
+}
+
+/// A project's queues by name.
+pub(crate) async fn list(call: &Call<'_>) -> Answer {
+    let Page { queues, detailed, count } = page(call).await?;
     let mut out = b"{\"queues\": ".to_vec();
     json::array(&queues, &mut out, |queue, out| {
         out.extend_from_slice(format!("{{\"name\": \"{0}\", \"href\": \"/v2/queues/{0}\"", queue.name).as_bytes());
-        if detailed == Some(true) {
+        if detailed {
             out.extend_from_slice(b", \"metadata\": ");
             metadata::write(&metadata::stored(queue), &call.options.limits, out);
         }
         out.push(b'}');
     });
     out.extend_from_slice(b", \"links\": ");
-    let next = queues.last().map(|last| {
-        let mut parameters = Vec::new();
-        parameters.extend(asked.map(|asked| ("limit", asked.to_string())));
-        parameters.extend(detailed.map(|detailed| ("detailed", detailed.to_string())));
-        parameters.extend(part.map(|part| ("name", part.to_owned())));
-        parameters.extend(with_count.map(|with_count| ("with_count", with_count.to_string())));
-        // Quirk 19, mended: a filtered list stays filtered.
-        parameters.extend(filters.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        parameters.push(("marker", last.name.to_string()));
-        link("/v2/queues", &parameters)
-    });
-    links(next.as_deref(), &mut out);
+    let next = queues.last().map(|last| next_page(&call.query, last));
+    links(next.transpose()?.as_deref(), &mut out);
     if count > 0 {
         out.extend_from_slice(format!(", \"count\": {count}").as_bytes());
     }
     out.push(b'}');
     Ok(Success::json(out))
+}
+
+/// The link to what follows the queue that is the last of a page.
+fn next_page(query: &Query, last: &Topic) -> Result<String, Failure> {
+    let mut parameters = Vec::new();
+    parameters.extend(query.integer("limit")?.map(|asked| ("limit", asked.to_string())));
+    parameters.extend(query.boolean("detailed")?.map(|detailed| ("detailed", detailed.to_string())));
+    parameters.extend(query.text("name").map(|part| ("name", part.to_owned())));
+    parameters.extend(query.boolean("with_count")?.map(|with_count| ("with_count", with_count.to_string())));
+    // Quirk 19, mended: a filtered list stays filtered.
+    parameters.extend(query.others(&PARAMETERS).map(|(name, value)| (name, value.to_owned())));
+    parameters.push(("marker", last.name.to_string()));
+    Ok(link("/v2/queues", &parameters))
 }
 
 /// Writes the links of a page: the next one, if any.
@@ -115,22 +136,24 @@ fn too_large(most: u64, say: impl Fn(String) -> Failure) -> Failure {
     say(format!("Queue metadata is too large. Max size: {most}"))
 }
 
-/// Makes the path's queue; one that is there stays as it is (quirk 22).
-pub(crate) async fn create(call: &Call<'_>) -> Answer {
+/// Makes a call's queue and tells whether it did; one that is there stays as it is (quirk 22).
+pub(crate) async fn make(call: &Call<'_>) -> Result<bool, Refusal> {
     let (name, given) = (call.queue_name()?, given(call)?);
     let mut stored = Vec::new();
     given.write(&mut stored);
     let (policy, sealed) = (dead_letter_policy(&given, name), metadata::is_sealed(&given));
-    let made = call.zaqar.make_queue(&call.caller.project, name, Bytes::from(stored), policy).await;
-    let location = format!("/v2/queues/{name}");
-    match made {
-        Ok((queue, true)) => {
-            seal(call, &queue.topic, sealed).await?;
-            Ok(Success::created(location, Vec::new()))
-        }
-        Ok((_, false)) => Ok(Success::nothing().at(location)),
-        Err(error) => Err(error.into()),
+    let (queue, made) = call.zaqar.make_queue(&call.caller.project, name, Bytes::from(stored), policy).await?;
+    if made {
+        seal(call, &queue.topic, sealed).await?;
     }
+    Ok(made)
+}
+
+/// Makes the path's queue.
+pub(crate) async fn create(call: &Call<'_>) -> Answer {
+    let made = make(call).await?;
+    let location = format!("/v2/queues/{}", call.queue_name()?);
+    Ok(if made { Success::created(location, Vec::new()) } else { Success::nothing().at(location) })
 }
 
 /// The path's queue's metadata; of a missing one, the defaults.

@@ -86,6 +86,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
+    /// A body that has come whole; none for a request without.
+    pub(crate) fn whole(bytes: Option<Bytes>) -> Self {
+        Self { announced: bytes.is_some(), bytes: bytes.unwrap_or_default(), oversize: false }
+    }
+
     /// Whether it has at most so many bytes.
     pub(crate) fn fits(&self, most: u64) -> bool {
         !self.oversize && self.bytes.len() as u64 <= most
@@ -231,6 +236,20 @@ fn refused(id: Uuid, route: &Route, refusal: Refusal) -> Failure {
     }
 }
 
+/// Refuses what the rules, or a bound project, do not open to a caller.
+pub(crate) async fn permit(
+    zaqar: &Zaqar,
+    options: &ZaqarOptions,
+    caller: &Caller,
+    rule: &str,
+    queue: Option<&Name>,
+) -> Result<(), Refusal> {
+    if !options.policy.may(rule, &caller.bearer()) {
+        return Err(Failure::FORBIDDEN.into());
+    }
+    bound::check(zaqar, options, caller, rule, queue).await
+}
+
 async fn serve(
     zaqar: &Zaqar,
     options: &ZaqarOptions,
@@ -241,10 +260,7 @@ async fn serve(
     payload: &mut Payload,
 ) -> Answer {
     let queue = found.queue.as_deref().and_then(caller::queue_name);
-    if !options.policy.may(route.rule, &caller.bearer()) {
-        return Err(Failure::FORBIDDEN.into());
-    }
-    bound::check(zaqar, options, &caller, route.rule, queue.as_ref()).await?;
+    permit(zaqar, options, &caller, route.rule, queue.as_ref()).await?;
     let mut share = zaqar.bodies.share();
     let announced = request.headers().contains_key(CONTENT_LENGTH) || request.headers().contains_key(TRANSFER_ENCODING);
     let mut body = Body { bytes: Bytes::new(), announced, oversize: false };

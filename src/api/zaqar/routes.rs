@@ -125,6 +125,11 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     RESOURCES.iter().flat_map(|resource| resource.routes).map(|route| route.rule)
 }
 
+/// The route of an operation, and its place in the table.
+pub(crate) fn route_of(operation: Operation) -> Option<(usize, &'static Route)> {
+    RESOURCES.iter().flat_map(|resource| resource.routes).enumerate().find(|(_, route)| route.operation == operation)
+}
+
 /// A path that was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Match {

@@ -40,6 +40,8 @@ const SUITES: &[&str] = &[
     "bad_input",
     "zaqar_keystone",
     "cross_dialect",
+    "examples",
+    "zaqar_socket",
     "zaqar_client",
     "zaqar_wire",
     "tools",
