@@ -77,7 +77,9 @@ fn dispatch(arguments: Arguments) -> Answer {
         Some(Command::Store(command)) => local::store(command, out),
         Some(Command::Backup { folder }) => local::backup(&sources, &folder, out),
         Some(Command::Migrate) => local::migrate(&sources, out),
-        Some(Command::Export { transfer, keep_admin_role }) => transfer::export(&transfer, keep_admin_role, &sources, out),
+        Some(Command::Export { transfer, keep_admin_role }) => {
+            transfer::export(&transfer, keep_admin_role, &sources, out)
+        }
         Some(Command::ImportAms { folder, keep_admin_role }) => {
             transfer::import_ams(&folder, keep_admin_role, &sources, out)
         }

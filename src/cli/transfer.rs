@@ -64,7 +64,8 @@ fn begin(transfer: &Transfer, sources: &Sources) -> Answer<(Config, String)> {
 
 fn answer(verb: &str, done: &Progress, file: &Path, out: Output) -> Answer {
     let Progress { logs, batches, messages, bytes, documents } = *done;
-    let figures = json!({ "logs": logs, "batches": batches, "messages": messages, "bytes": bytes, "documents": documents });
+    let figures =
+        json!({ "logs": logs, "batches": batches, "messages": messages, "bytes": bytes, "documents": documents });
     out.answer(&figures, format!("{}: {}", file.display(), line(verb, done)))
 }
 

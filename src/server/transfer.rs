@@ -57,7 +57,9 @@ pub(crate) async fn import(
     let path = config.key_file().ok_or("a store in memory takes no import: it ends with its process")?;
     let take_keys = |keys: &[u8]| match std::fs::read(&path) {
         Ok(present) if present == keys => Ok(()),
-        Ok(_) => Err(format!("{} holds other keys than the export: move it away, or name another file", path.display())),
+        Ok(_) => {
+            Err(format!("{} holds other keys than the export: move it away, or name another file", path.display()))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             private::write(&path, keys).map_err(|error| format!("{}: {error}", path.display()))
         }
@@ -126,11 +128,12 @@ fn choose(key: &Key, value: Bytes, keep_admin: bool) -> Result<Option<Bytes>, St
         return Ok(Some(value));
     }
     let without = |roles: &[RoleName]| roles.iter().filter(|role| role.as_str() != ADMIN).cloned().collect();
-    let memberships = user.memberships.iter().map(|membership| Membership {
-        project: membership.project,
-        roles: without(&membership.roles),
-    });
-    let user = User { memberships: memberships.collect(), service_roles: without(&user.service_roles), ..User::clone(user) };
+    let memberships = user
+        .memberships
+        .iter()
+        .map(|membership| Membership { project: membership.project, roles: without(&membership.roles) });
+    let user =
+        User { memberships: memberships.collect(), service_roles: without(&user.service_roles), ..User::clone(user) };
     let account = Account { user: Arc::new(user), ..Account::clone(&truth.thing) };
     let changed = Truth { standing: truth.standing, claim: truth.claim, thing: Arc::new(account) };
     Ok(Some(encode(&changed, nonce)))

@@ -50,8 +50,7 @@ async fn who_is_to_push_no_longer_finishes_what_is_under_way_and_makes_room_at_o
     let other = broker(&world.store, &world.metrics, 2).await;
     let subscription = world.subscribe("s", AckMode::Individual, push(&receiver, "/", 1)).await;
     let (one, two) = (Told::takes(true), Told::takes(false));
-    let (here, there) =
-        (deliver(&world, &world.broker, &receiver, &one), deliver(&world, &other, &receiver, &two));
+    let (here, there) = (deliver(&world, &world.broker, &receiver, &one), deliver(&world, &other, &receiver, &two));
     world.publish(&["a", "b", "c"]).await;
     until("the first one is under way", || async { texts(&receiver, "/").len() == 1 }).await;
     one.set(false);

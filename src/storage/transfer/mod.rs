@@ -77,7 +77,8 @@ pub async fn export(
     choose: &Choose<'_>,
     tell: &mut Tell<'_>,
 ) -> Result<Progress, String> {
-    let mut export = if path.exists() { Export::resume(path, passphrase)? } else { Export::begin(path, keys, passphrase)? };
+    let mut export =
+        if path.exists() { Export::resume(path, passphrase)? } else { Export::begin(path, keys, passphrase)? };
     export.logs(store, tell).await?;
     export.documents(store, choose, tell).await?;
     let count = export.writer.count;
@@ -193,8 +194,7 @@ impl<'a> Export<'a> {
     async fn documents(&mut self, store: &dyn Store, choose: &Choose<'_>, tell: &mut Tell<'_>) -> Result<(), String> {
         let mut after = self.key.clone();
         loop {
-            let page =
-                again(async || store.scan(&Key::new(""), after.as_ref(), PAGE, Order::Ascending).await).await?;
+            let page = again(async || store.scan(&Key::new(""), after.as_ref(), PAGE, Order::Ascending).await).await?;
             after = page.last().map(|(key, _)| key.clone());
             let full = page.len() == PAGE;
             for (key, document) in page {
@@ -265,7 +265,9 @@ fn check(path: &Path) -> Result<(), String> {
             Ok(Frame::End(said)) if said == count => return Ok(()),
             Ok(Frame::End(_)) => return Err(at(path, &"its end does not belong to it")),
             Ok(_) => {}
-            Err(Broken::Off) => return Err(at(path, &"it is not complete: do the export again, it goes on where it was")),
+            Err(Broken::Off) => {
+                return Err(at(path, &"it is not complete: do the export again, it goes on where it was"));
+            }
             Err(Broken::Damaged(why)) => return Err(at(path, &why)),
         }
     }
@@ -337,7 +339,9 @@ impl Import<'_> {
     }
 
     async fn batch(&mut self, batch: StoredBatch) -> Result<(), String> {
-        let Some((log, first, next)) = self.log else { return Err("the export has a batch outside any log".to_owned()) };
+        let Some((log, first, next)) = self.log else {
+            return Err("the export has a batch outside any log".to_owned());
+        };
         let next = match next {
             Some(next) => next,
             None => self.begin(log, batch.first).await?,

@@ -59,7 +59,8 @@ impl Wrap {
     pub(super) fn show(&self, hidden: &[u8], context: &[u8]) -> Option<Vec<u8>> {
         let (nonce, hidden) = hidden.split_first_chunk::<NONCE_LEN>()?;
         let mut bytes = hidden.to_vec();
-        let plain = self.key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(context), &mut bytes).ok()?;
+        let plain =
+            self.key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(context), &mut bytes).ok()?;
         Some(plain.to_vec())
     }
 }

@@ -204,7 +204,8 @@ impl Cluster {
         // Owned from here on, so that those before one that fails end, too.
         let mut cluster = Self { nodes: Vec::new(), homes };
         for index in 0..count {
-            let (home, address) = (cluster.homes.home(index), cluster.homes.addresses.get(index).map_or("", String::as_str));
+            let (home, address) =
+                (cluster.homes.home(index), cluster.homes.addresses.get(index).map_or("", String::as_str));
             let address = format!("{address}:{}", settings::CQL_PORT).parse().map_err(|_| "an address".to_owned())?;
             let process = launch(&home)?;
             cluster.nodes.push(Node { address, home, process });

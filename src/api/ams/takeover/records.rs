@@ -73,12 +73,18 @@ fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(wrapped)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "milliseconds of a date are a whole number")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "milliseconds of a date are a whole number"
+)]
 fn time(value: &Value) -> Option<Timestamp> {
     let value = value.get("$date").unwrap_or(value);
     match value.as_str() {
         Some(text) => instant(text),
-        None => number(value).or_else(|| value.as_f64().map(|millis| millis.max(0.0) as u64)).map(|millis| Timestamp(millis.saturating_mul(1_000))),
+        None => number(value)
+            .or_else(|| value.as_f64().map(|millis| millis.max(0.0) as u64))
+            .map(|millis| Timestamp(millis.saturating_mul(1_000))),
     }
 }
 
@@ -227,7 +233,8 @@ impl Iterator for Messages {
 
 /// The text of a stored message: itself, or what Python writes for the bytes of it (`b'…'`).
 fn plain(text: &str) -> Option<String> {
-    let quoted = ['\'', '"'].into_iter().find_map(|quote| text.strip_prefix('b')?.strip_prefix(quote)?.strip_suffix(quote));
+    let quoted =
+        ['\'', '"'].into_iter().find_map(|quote| text.strip_prefix('b')?.strip_prefix(quote)?.strip_suffix(quote));
     let Some(quoted) = quoted else { return Some(text.to_owned()) };
     let (mut bytes, mut letters) = (Vec::with_capacity(quoted.len()), quoted.chars());
     while let Some(letter) = letters.next() {

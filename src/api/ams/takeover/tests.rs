@@ -51,17 +51,22 @@ impl World {
             format!(r#"{{"project_uuid": "{PROJECT}", "name": "jobs", "schema_uuid": "{SCHEMA}", "acl": ["{USER}"], "created_on": {date}}}"#),
             format!(r#"{{"project_uuid": "{PROJECT}", "name": "silent", "acl": [], "created_on": {date}}}"#),
         ]);
-        let subscription = |name: &str, topic: &str, offset: u64, more: &str| format!(
-            r#"{{"project_uuid": "{PROJECT}", "name": "{name}", "topic": "{topic}", "offset": {{"$numberLong": "{offset}"}}, "ack": 15, "push_type": "", "created_on": {date}{more}}}"#
-        );
+        let subscription = |name: &str, topic: &str, offset: u64, more: &str| {
+            format!(
+                r#"{{"project_uuid": "{PROJECT}", "name": "{name}", "topic": "{topic}", "offset": {{"$numberLong": "{offset}"}}, "ack": 15, "push_type": "", "created_on": {date}{more}}}"#
+            )
+        };
         let pushed = r#", "push_endpoint": "https://e.example.org/x", "max_messages": 3, "authorization_type": "autogen", "authorization_header": "h", "retry_policy": "linear", "retry_period": 300, "verification_hash": "v", "verified": true"#;
-        self.file("subscriptions.json", &[
-            subscription("reader", "jobs", 41, ""),
-            subscription("late", "jobs", 3, ""),
-            subscription("quiet", "silent", 99, ""),
-            subscription("orphan", "gone", 5, ""),
-            subscription("pushed", "jobs", 43, pushed),
-        ]);
+        self.file(
+            "subscriptions.json",
+            &[
+                subscription("reader", "jobs", 41, ""),
+                subscription("late", "jobs", 3, ""),
+                subscription("quiet", "silent", 99, ""),
+                subscription("orphan", "gone", 5, ""),
+                subscription("pushed", "jobs", 43, pushed),
+            ],
+        );
         let message = |text: &str, second: u32| {
             let data = STANDARD.encode(text);
             let stored = format!(
@@ -69,12 +74,10 @@ impl World {
             );
             serde_json::to_string(&format!("b'{}'", stored.replace('\n', "\\n"))).unwrap()
         };
-        self.file(&format!("{PROJECT}.jobs.topic.data"), &[
-            format!("{PROJECT}.jobs,40,43"),
-            message("a", 1),
-            message("b", 1),
-            message("c", 2),
-        ]);
+        self.file(
+            &format!("{PROJECT}.jobs.topic.data"),
+            &[format!("{PROJECT}.jobs,40,43"), message("a", 1), message("b", 1), message("c", 2)],
+        );
         self.file(&format!("{PROJECT}.silent.topic.data"), &[]);
     }
 
@@ -119,7 +122,8 @@ async fn a_site_moves_with_its_offsets_users_and_cursors() {
     let reader = world.broker.subscription(project.id, &name("reader")).await.unwrap();
     let request = PullRequest { messages_max: 9, ..PullRequest::default() };
     let given = world.broker.pull(&reader, request).await.unwrap();
-    let seen: Vec<_> = given.iter().map(|one| (one.published.offset.0, &one.published.message.payload.bytes[..])).collect();
+    let seen: Vec<_> =
+        given.iter().map(|one| (one.published.offset.0, &one.published.message.payload.bytes[..])).collect();
     assert_eq!(seen, [(41, &b"b"[..]), (42, b"c")]);
     assert_eq!(given[0].published.at, records::instant("2020-11-19T10:00:01.123456789Z").unwrap());
 }
