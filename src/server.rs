@@ -32,7 +32,7 @@ pub use control::{Request, Response, ask, is_served};
 pub(crate) use engine::{at, backup_stopped};
 pub(crate) use foundation::rotate_key;
 pub(crate) use tls::check as check_certificate;
-pub(crate) use transfer::{export, import};
+pub(crate) use transfer::{export, import, import_ams};
 pub(crate) use zaqar::policy as check_policy;
 
 use crate::config::{Config, Invalid, Sources};

@@ -80,7 +80,7 @@ impl Inner {
         let mut pause = PAUSE;
         let until = self.clock.monotonic().saturating_add(SETTLE_MAX);
         for attempt in 0..TRIES {
-            if attempt > 0 && self.clock.monotonic() >= until {
+            if attempt > 0 && (self.clock.monotonic() >= until || self.store.health() == Health::Down) {
                 break;
             }
             let batch = Batch {

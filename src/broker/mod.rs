@@ -4,6 +4,7 @@
 //! Knows no dialect. Safety is only ever compare-and-append and compare-and-set; actors and caches are only ever speed, so any
 //! number of brokers may run over one store.
 
+mod adopt;
 pub(crate) mod audit;
 pub mod catalog;
 pub mod codec;

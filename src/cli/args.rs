@@ -159,6 +159,15 @@ pub(super) enum Command {
         #[command(flatten)]
         transfer: Transfer,
     },
+    /// Take the data of an ARGO Messaging Service over into the store of a stopped service: a folder of its exported collections and
+    /// topics. Begun before, it goes on where it was.
+    ImportAms {
+        /// The folder: projects.json, users.json, schemas.json, topics.json, subscriptions.json and *.topic.data.
+        folder: PathBuf,
+        /// Take the role `_admin_` along, too: who has it may do everything.
+        #[arg(long)]
+        keep_admin_role: bool,
+    },
     /// Make or renew the tables of a store in a cluster: once for all nodes, before they start.
     Migrate,
     /// Look into a store's folder while nothing runs on it.

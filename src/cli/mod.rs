@@ -83,6 +83,9 @@ fn dispatch(arguments: Arguments) -> Answer {
         Some(Command::Export { transfer, keep_admin_role }) => {
             transfer::export(&transfer, keep_admin_role, &sources, out)
         }
+        Some(Command::ImportAms { folder, keep_admin_role }) => {
+            transfer::import_ams(&folder, keep_admin_role, &sources, out)
+        }
         Some(Command::Import { transfer }) => transfer::import(&transfer, &sources, out),
         Some(Command::Key(command)) => local::key(command, &sources, out),
         Some(Command::Topic(command)) => {

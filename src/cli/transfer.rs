@@ -33,6 +33,25 @@ pub(super) fn import(transfer: &Transfer, sources: &Sources, out: Output) -> Ans
     answer("imported", &done, &transfer.file, out)
 }
 
+/// Takes over the data of an ARGO Messaging Service.
+pub(super) fn import_ams(folder: &Path, keep_admin: bool, sources: &Sources, out: Output) -> Answer {
+    if !folder.is_dir() {
+        return Err(Failure::Usage(format!("{} is no folder", folder.display())));
+    }
+    let config = Config::load(sources)?;
+    let taken = block_on(server::import_ams(&config, folder, keep_admin))?;
+    let figures = [
+        ("projects", taken.projects),
+        ("users", taken.users),
+        ("schemas", taken.schemas),
+        ("topics", taken.topics),
+        ("subscriptions", taken.subscriptions),
+    ];
+    let listed: Vec<String> = figures.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    let object = figures.into_iter().map(|(what, count)| (what.to_owned(), count.into())).collect();
+    out.answer(&serde_json::Value::Object(object), format!("taken over: {}", listed.join(", ")))
+}
+
 fn begin(transfer: &Transfer, sources: &Sources) -> Answer<(Config, String)> {
     let config = Config::load(sources)?;
     let file = &transfer.passphrase_file;

@@ -245,13 +245,18 @@ fn ams_options(config: &Config) -> Result<AmsOptions, String> {
         message_bytes_max: config.limits.message_bytes,
         body_bytes_max: config.limits.body_bytes,
         body_time_max: Duration::from_secs(config.limits.body_seconds),
-        retention: Retention {
-            age: Duration::from_secs(config.retention.days.saturating_mul(86_400)),
-            bytes: Some(config.retention.bytes).filter(|bytes| *bytes > 0),
-        },
+        retention: retention(config),
         proxy_hostname: config.ams.proxy_hostname.clone(),
         ..AmsOptions::default()
     })
+}
+
+/// What new topics keep.
+pub(super) fn retention(config: &Config) -> Retention {
+    Retention {
+        age: Duration::from_secs(config.retention.days.saturating_mul(86_400)),
+        bytes: Some(config.retention.bytes).filter(|bytes| *bytes > 0),
+    }
 }
 
 /// What projects may use that have no quota of their own.

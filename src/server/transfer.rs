@@ -1,8 +1,10 @@
 //! A stopped service's store into a file, and back: the engine, the keys, and what an export leaves out.
 
 use super::engine::Engine;
-use super::foundation::in_cluster;
+use super::foundation::{Foundation, in_cluster};
 use super::private;
+use super::service::retention;
+use crate::api::ams::takeover::{Taken, Takeover};
 use crate::broker::codec::document::{Account, Truth, decode, encode};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -66,6 +68,23 @@ pub(crate) async fn import(
     let engine = open(config).await?;
     let done = transfer::import(&*engine.store(), file, passphrase, take_keys, tell).await;
     close(engine, done).await
+}
+
+/// Takes the data of an ARGO Messaging Service over into the configured store; how much that was. The key file is made if it is missing.
+///
+/// # Errors
+/// When the store is at work, or as [`Takeover::run`].
+pub(crate) async fn import_ams(config: &Config, folder: &Path, keep_admin: bool) -> Result<Taken, String> {
+    // Only looks whether anybody is at work.
+    open(config).await?.close().await.map_err(|error| error.to_string())?;
+    let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
+    let foundation = Foundation::open(config, &Clock::System, &metrics).await?;
+    let Foundation { broker, auth, .. } = &foundation;
+    let takeover = Takeover { broker, auth, folder, keep_admin, retention: retention(config) };
+    let done = takeover.run().await;
+    let closed = foundation.close().await;
+    // The first failure is the one to tell.
+    done.and_then(|taken| closed.map(|()| taken))
 }
 
 async fn open(config: &Config) -> Result<Engine, String> {

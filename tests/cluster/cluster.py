@@ -33,6 +33,8 @@ GOES_ON_SECONDS = 40
 # For a request to be answered while the store is away.
 DEADLINE_SECONDS = 14
 AHEAD_MAX = 60
+# How many of the requests go past the balancer.
+STRAY = 0.15
 
 
 @contextlib.contextmanager
@@ -61,9 +63,14 @@ def world(options):
 
 
 class Through(wire.Session):
-    """Requests through the balancer; patient, for a frozen node may answer late."""
+    """Requests through the balancer; patient, for a frozen node may answer late. The balancer has a node for each subscription: with
+    `nodes`, some requests go to any of them all the same."""
+
+    nodes = ()
 
     def call(self, method, path, body=None, headers=None, token="", timeout=60):
+        if self.nodes and random.random() < STRAY:
+            return direct(random.choice(self.nodes)).call(method, path, body, headers, token, timeout)
         return super().call(method, path, body, headers, token, timeout)
 
 
@@ -77,7 +84,7 @@ class Campaign(crash.Life):
     lease_seconds = 4
 
     def __init__(self, world):
-        super().__init__(world.raw, None, world.options.seed)
+        super().__init__(Through(world.front, project="farm"), None, world.options.seed)
         self.world = world
         # Two of `flow`, one of `jobs`, one of the library.
         self.collecting = 4
@@ -93,6 +100,7 @@ class Campaign(crash.Life):
         for name in ("reader", "replayer"):
             self.raw.subscribe(name, "flow", ackDeadlineSeconds=300).ok()
         self.raw.subscribe("workers", "jobs", ackMode="individual", ackDeadlineSeconds=self.lease_seconds).ok()
+        self.raw.nodes = self.world.nodes.all
         self.ams = scene.project(self.world.front, "library", ["records"])
         self.ams.create_sub("library", "records", ackdeadline=300)
 
@@ -269,6 +277,7 @@ class Campaign(crash.Life):
         finally:
             self.stopping = True
             self.join(threads)
+        self.raw.nodes = ()
         self.check()
 
     def check(self):

@@ -194,7 +194,7 @@ impl Drop for Homes {
 struct Cluster {
     nodes: Vec<Node>,
     /// Their folders, which go after them.
-    _homes: Homes,
+    homes: Homes,
 }
 
 #[derive(Debug)]
@@ -207,20 +207,15 @@ struct Node {
 impl Cluster {
     fn start(project: &Project, count: usize) -> Result<Self, String> {
         let homes = Homes::prepare(project, count)?;
-        let launched = homes.addresses.iter().enumerate().map(|(index, address)| {
-            let home = homes.home(index);
-            let process = launch(&home)?;
+        // Owned from here on, so that those before one that fails end, too.
+        let mut cluster = Self { nodes: Vec::new(), homes };
+        for index in 0..count {
+            let (home, address) =
+                (cluster.homes.home(index), cluster.homes.addresses.get(index).map_or("", String::as_str));
             let address = format!("{address}:{}", settings::CQL_PORT).parse().map_err(|_| "an address".to_owned())?;
-            Ok(Node { address, home, process })
-        });
-        // Taken one by one, so that those before one that fails end, too.
-        let mut nodes = Vec::new();
-        let whole: Result<(), String> = launched.into_iter().try_for_each(|node| {
-            nodes.push(node?);
-            Ok(())
-        });
-        let mut cluster = Self { nodes, _homes: homes };
-        whole?;
+            let process = launch(&home)?;
+            cluster.nodes.push(Node { address, home, process });
+        }
         let begun = Instant::now();
         for node in &mut cluster.nodes {
             node.wait(count, begun)?;
