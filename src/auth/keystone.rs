@@ -272,7 +272,9 @@ impl Keystone {
                 }
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                     let who = &self.inner.options.user;
-                    return Err(trouble(format!("the user {who} may not ask whose tokens are: give him the role service")));
+                    return Err(trouble(format!(
+                        "the user {who} may not ask whose tokens are: give him the role service"
+                    )));
                 }
                 status => return Err(trouble(format!("the question was answered with {status}"))),
             }

@@ -130,7 +130,8 @@ impl Policy {
             return Ok(());
         }
         let from = path.last().copied().unwrap_or_default();
-        let check = self.rules.get(name).ok_or_else(|| format!("`{from}` names the rule `{name}`, which there is not"))?;
+        let check =
+            self.rules.get(name).ok_or_else(|| format!("`{from}` names the rule `{name}`, which there is not"))?;
         if path.contains(&name) {
             return Err(format!("the rule `{name}` leads to itself: {} -> {name}", path.join(" -> ")));
         }

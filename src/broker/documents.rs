@@ -18,7 +18,8 @@ use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
 use cache::Cache;
 use keys::{
-    BindingKey, DataKeyOf, DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SchemaKey, SubjectKey, SubscriptionKey, TopicKey,
+    BindingKey, DataKeyOf, DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SchemaKey, SubjectKey, SubscriptionKey,
+    TopicKey,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

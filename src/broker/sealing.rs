@@ -92,9 +92,13 @@ impl Broker {
         let wrap = self.wrap()?;
         let mut logs = Vec::new();
         self.documents()
-            .scan(&DataKeyOf::prefix(), crate::storage::Order::Ascending, |key, stored: super::documents::Stored<SealedKey>| {
-                logs.extend(DataKeyOf::parse(&key).filter(|_| stored.record.0.key != wrap.current()));
-            })
+            .scan(
+                &DataKeyOf::prefix(),
+                crate::storage::Order::Ascending,
+                |key, stored: super::documents::Stored<SealedKey>| {
+                    logs.extend(DataKeyOf::parse(&key).filter(|_| stored.record.0.key != wrap.current()));
+                },
+            )
             .await?;
         for of in &logs {
             let anew = |old: &SealedKey| {

@@ -25,7 +25,8 @@ async fn world() -> (Fixture, Arc<Topic>) {
 /// Whether a text stands anywhere in a log or a document, as it is.
 async fn is_stored(fixture: &Fixture, topic: &Topic, text: &str) -> bool {
     let limit = ReadLimit { bytes: 1 << 20, batches: 100 };
-    let read = fixture.store.read(LogId(topic.log.0), Position::Offset(crate::storage::Offset(0)), limit).await.unwrap();
+    let read =
+        fixture.store.read(LogId(topic.log.0), Position::Offset(crate::storage::Offset(0)), limit).await.unwrap();
     let Read::Batches(batches) = read else { panic!("{read:?}") };
     let documents = fixture.store.scan(&Key::new(""), None, 1_000, Order::Ascending).await.unwrap();
     let logged = batches.into_iter().map(|batch| batch.payload);

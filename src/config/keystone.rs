@@ -63,7 +63,9 @@ impl Projects {
         for (id, project) in pairs("projects.bind", &self.bind)? {
             let letters = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
             if !project.bytes().all(letters) {
-                return Err(Invalid(format!("projects.bind: `{project}` is no AMS project's name: letters, digits, _ and -")));
+                return Err(Invalid(format!(
+                    "projects.bind: `{project}` is no AMS project's name: letters, digits, _ and -"
+                )));
             }
             if bound.insert(id.clone(), project).is_some() {
                 return Err(Invalid(format!("projects.bind: {id} is bound twice; a project is bound to one")));

@@ -60,7 +60,8 @@ pub(crate) fn policy(config: &Config) -> Result<Policy, String> {
     if file.is_empty() {
         return Ok(Policy::default());
     }
-    let text = std::fs::read_to_string(file).map_err(|error| format!("zaqar.policy_file: cannot read {file}: {error}"))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("zaqar.policy_file: cannot read {file}: {error}"))?;
     Policy::parse(&text).map_err(|why| format!("zaqar.policy_file: {file}: {why}"))
 }
 

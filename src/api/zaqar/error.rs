@@ -53,8 +53,7 @@ const fn bare(status: u16, title: &'static str) -> Failure {
 
 const BODY: &str = "Invalid request body";
 
-const NOT_KNOWN: &str =
-    r#"{"error": {"code": 401, "title": "Unauthorized", "message": "The request you have made requires authentication."}}"#;
+const NOT_KNOWN: &str = r#"{"error": {"code": 401, "title": "Unauthorized", "message": "The request you have made requires authentication."}}"#;
 
 /// The contract's table (`zaqar-v2.md` §1.4).
 impl Failure {

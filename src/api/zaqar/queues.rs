@@ -33,7 +33,10 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
         let shown = bound::visible(call.zaqar, call.options, &call.caller).await?;
         let visible = |topic: &Topic| {
             let name = topic.name.as_str();
-            is_queue_name(name) && shown(topic) && part.is_none_or(|part| name.contains(part)) && has_all(topic, &filters)
+            is_queue_name(name)
+                && shown(topic)
+                && part.is_none_or(|part| name.contains(part))
+                && has_all(topic, &filters)
         };
         queues = call.zaqar.broker.topics_by_name(project, marker, size, &visible).await?;
         if with_count == Some(true) {

@@ -64,7 +64,9 @@ fn answer(request: &HttpRequest, body: &Bytes, table: &mut Table) -> HttpRespons
     match (request.method().as_str(), request.path()) {
         ("POST", "/v3/auth/tokens") => {
             table.logins += 1;
-            build(table.login.unwrap_or(201)).insert_header(("x-subject-token", format!("own{}", table.logins))).json(token)
+            build(table.login.unwrap_or(201))
+                .insert_header(("x-subject-token", format!("own{}", table.logins)))
+                .json(token)
         }
         ("GET", "/v3/auth/tokens") => {
             let status = if table.statuses.is_empty() { 200 } else { table.statuses.remove(0) };

@@ -112,7 +112,8 @@ impl Check {
 
     /// Reads one check.
     pub(super) fn single(text: &str) -> Result<Self, String> {
-        let known = "known are rule:, role:, is_admin:, user_id:, project_id:, user_domain_id:, project_domain_id:, @ and !";
+        let known =
+            "known are rule:, role:, is_admin:, user_id:, project_id:, user_domain_id:, project_domain_id:, @ and !";
         match text.split_once(':') {
             _ if text == "@" => Ok(Self::Always),
             _ if text == "!" => Ok(Self::Never),

@@ -80,9 +80,12 @@ fn a_list_of_lists_is_a_choice_of_what_holds_together() {
 
 #[test]
 fn json_and_helpers_are_read_too() {
-    let policy = Policy::parse(r#"{"reader": "role:reader", "context_is_admin": "role:root", "messages:get": [["rule:reader"]]}"#);
+    let policy = Policy::parse(
+        r#"{"reader": "role:reader", "context_is_admin": "role:root", "messages:get": [["rule:reader"]]}"#,
+    );
     let (policy, readers, roots) = (policy.unwrap(), ["reader".to_owned()], ["root".to_owned()]);
-    let (reader, root) = (Bearer { roles: &readers, ..Bearer::default() }, Bearer { roles: &roots, ..Bearer::default() });
+    let (reader, root) =
+        (Bearer { roles: &readers, ..Bearer::default() }, Bearer { roles: &roots, ..Bearer::default() });
     assert!(policy.may("messages:get", &reader) && !policy.may("messages:get", &root));
     assert!(policy.may("context_is_admin", &root) && !policy.may("context_is_admin", &reader));
     assert!(!policy.may("health:get", &root), "its own rule names the role");

@@ -17,8 +17,8 @@ pub(crate) use stored::MessageBatch;
 use crate::domain::message::{Attributes, PayloadForm};
 use crate::domain::{Error, ProducerId, Result, Timestamp, limits};
 use crate::storage::BATCH_BYTES_MAX;
-use seal::{Part, SEAL_BYTES, Sealer};
 use bytes::{BufMut, Bytes, BytesMut};
+use seal::{Part, SEAL_BYTES, Sealer};
 use std::time::Duration;
 
 const VERSION: u8 = 1;

@@ -8,7 +8,8 @@ use crate::domain::Name;
 async fn a_policy_decides_by_the_roles_that_are_trusted() {
     let world = World::with(|options| {
         options.trust_roles = true;
-        options.policy = Policy::parse(r#"{"queues:purge": "role:cleaner or is_admin:True", "messages:get_all": "!"}"#).unwrap();
+        options.policy =
+            Policy::parse(r#"{"queues:purge": "role:cleaner or is_admin:True", "messages:get_all": "!"}"#).unwrap();
     })
     .await;
     world.post(&["1"]).await;

@@ -3,8 +3,8 @@
 use super::fields::{FieldReader, Fields, Value, damaged, put_prefixed};
 use super::push;
 use super::{
-    Account, BoundSubject, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, SealedKey, Standing, StoredRoles, SubjectHint,
-    TokenHash, TokenHint, Truth,
+    Account, BoundSubject, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, SealedKey, Standing, StoredRoles,
+    SubjectHint, TokenHash, TokenHint, Truth,
 };
 use crate::domain::acl::{RoleName, RoleTable};
 use crate::domain::project::{Project, Quota};

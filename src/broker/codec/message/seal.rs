@@ -53,7 +53,8 @@ impl DataKey {
         let (salt, rest) = sealed.split_first_chunk::<SALT_BYTES>()?;
         let (number, rest) = rest.split_first_chunk::<4>()?;
         let mut bytes = rest.to_vec();
-        let opened = self.of_batch(salt)?.open_in_place(nonce(*number), Aad::from([part as u8]), &mut bytes).ok()?.len();
+        let opened =
+            self.of_batch(salt)?.open_in_place(nonce(*number), Aad::from([part as u8]), &mut bytes).ok()?.len();
         bytes.truncate(opened);
         Some(bytes)
     }
