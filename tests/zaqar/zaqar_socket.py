@@ -252,6 +252,7 @@ def test_a_client_that_never_reads_is_cut_and_costs_little(server):
             assert time.monotonic() - begun < 50, "the connection is still there"
         resident = server.resident()
         assert resident < 300 * MIB, resident
+    with connect(server) as other:
         other.post("q", 1)
 
 
