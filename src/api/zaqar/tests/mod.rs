@@ -6,6 +6,7 @@ mod heads;
 mod messages;
 mod queues;
 mod sharing;
+mod subscriptions;
 
 use super::{Zaqar, ZaqarOptions, configure};
 use crate::auth::signed_url::UrlKey;
