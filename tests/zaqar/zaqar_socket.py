@@ -181,9 +181,9 @@ def test_a_subscription_that_is_removed_tells_nothing_more(server):
             line.ask("subscription_create", queue_name="kept", **wrong).of(400)
 
 
-def test_a_slow_listener_misses_nothing_and_replies_come_between_pushes(server):
-    http = zaqar.Client(server, project=uuid.uuid4().hex)
-    with Socket(server, project=http.project) as line:
+def test_a_slow_listener_misses_nothing_and_replies_come_between_pushes(_server):
+    with zaqar.running("zaqar-slow") as server, connect(server) as line:
+        http = zaqar.Client(server, project=line.project)
         line.ask("subscription_create", queue_name="q").of(201)
         for at in range(0, 300, 5):
             http.post(*["%03d" % n + "x" * 20_000 for n in range(at, at + 5)], ttl=300)
