@@ -5,6 +5,7 @@
 
 mod browse;
 mod claim;
+mod subscriber;
 
 pub use browse::{BrowseRequest, QueueMessage, QueueStatistics};
 pub use claim::{Claim, ClaimRequest, Deletion};

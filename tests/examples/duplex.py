@@ -16,31 +16,27 @@ import connect
 TTL = 300
 
 
-def incoming(queue):
-    """What the other side has said so far; each message is taken away."""
-    for message in list(queue.messages()):
-        yield message.body
-        message.delete()
-
-
 def ask(queue, question, patience=30):
     """Asks, and waits for the reply to just this."""
     number = uuid.uuid4().hex
     queue.post({"body": {"request": number, "question": question}, "ttl": TTL})
     end = time.monotonic() + patience
     while time.monotonic() < end:
-        for said in incoming(queue):
-            if said.get("reply") == number:
-                return said["answer"]
+        for message in list(queue.messages()):
+            message.delete()
+            if message.body.get("reply") == number:
+                return message.body["answer"]
         time.sleep(0.05)
     raise TimeoutError("nobody answered within %d seconds" % patience)
 
 
 def respond(queue, answer, enough=lambda: False):
-    """Answers what is asked, until it is enough."""
+    """Answers what is asked, until it is enough. A request is taken away only when its reply is there."""
     while not enough():
-        for said in incoming(queue):
-            queue.post({"body": {"reply": said["request"], "answer": answer(said["question"])}, "ttl": TTL})
+        for message in list(queue.messages()):
+            asked = message.body
+            queue.post({"body": {"reply": asked["request"], "answer": answer(asked["question"])}, "ttl": TTL})
+            message.delete()
         time.sleep(0.05)
 
 

@@ -6,6 +6,7 @@ use super::json::{self, Object};
 use crate::broker::queue::DeadLetterPolicy;
 use crate::domain::Name;
 use crate::domain::topic::Topic;
+use serde_json::value::RawValue;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const DEAD_LETTER_QUEUE: &str = "_dead_letter_queue";
 const DEAD_LETTER_TTL: &str = "_dead_letter_queue_messages_ttl";
 const MAX_CLAIMS: &str = "_max_claim_count";
 const ENCRYPT: &str = "_enable_encrypt_messages";
-const RETRY: &str = "_retry_policy";
+pub(crate) const RETRY: &str = "_retry_policy";
 
 /// What is always shown, and may be replaced and removed even where it is not set.
 pub(crate) const SHOWN: [&str; 7] = [MAX_POST, TTL, DELAY, DEAD_LETTER_QUEUE, DEAD_LETTER_TTL, MAX_CLAIMS, ENCRYPT];
@@ -81,7 +82,7 @@ pub(crate) fn is_sealed(metadata: &Object<'_>) -> bool {
 /// # Errors
 /// The contract's text.
 pub(crate) fn check(metadata: &Object<'_>, limits: &Limits) -> Result<(), String> {
-    check_retry_policy(metadata)?;
+    check_retry_policy(metadata.given(RETRY))?;
     let (size, ttl, delay) = (limits.max_messages_post_size, limits.max_message_ttl, limits.max_message_delay);
     within(metadata, MAX_POST, 1..=size, || {
         format!("{MAX_POST} can not exceed {size},  and must be at least greater than 0.")
@@ -122,8 +123,12 @@ fn within(
     if fits { Ok(()) } else { Err(wrong()) }
 }
 
-fn check_retry_policy(metadata: &Object<'_>) -> Result<(), String> {
-    let Some(value) = metadata.given(RETRY) else { return Ok(()) };
+/// Checks a retry policy, of a queue or a subscription.
+///
+/// # Errors
+/// The contract's text.
+pub(crate) fn check_retry_policy(given: Option<&RawValue>) -> Result<(), String> {
+    let Some(value) = given else { return Ok(()) };
     let policy: Object<'_> =
         serde_json::from_str(value.get()).map_err(|_| "retry_policy must be a dict.".to_owned())?;
     for key in

@@ -7,6 +7,7 @@ use super::json::{self, Messages, Object, Shape};
 use super::metadata::{Posting, TTL_MIN, ttl_text};
 use super::projects::missing_is_none;
 use super::request::{Answer, Call, Success};
+use super::stages;
 use crate::broker::{BatchBuilder, NewMessage};
 use crate::domain::message::PayloadForm;
 use serde::de::IgnoredAny;
@@ -29,7 +30,11 @@ pub(crate) async fn enqueue(call: &Call<'_>) -> Result<Vec<String>, Refusal> {
     let found = call.zaqar.queue(project, name).await?;
     let posting = Posting::of(found.as_ref().map(|queue| &*queue.topic), &call.options.limits);
     check_size(call, &posting)?;
-    let posts = read(call, &posting)?;
+    let mut posts = read(call, &posting)?;
+    let changed = stages::apply(call, posts.iter().map(|post| post.body)).await?;
+    for (post, body) in posts.iter_mut().zip(changed.iter().flatten()) {
+        post.body = body;
+    }
     let mut queue = match found {
         Some(queue) => queue,
         None => call.zaqar.queue_made(project, name).await?,

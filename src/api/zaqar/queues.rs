@@ -238,9 +238,9 @@ pub(crate) async fn delete(call: &Call<'_>) -> Answer {
     Ok(Success::nothing())
 }
 
-/// Deletes all messages, claimed ones too, and ends their claims (quirk 13).
+/// Deletes all messages, claimed ones too, and ends their claims, and all subscriptions (quirk 13); or what of these a body names.
 pub(crate) async fn purge(call: &Call<'_>) -> Answer {
-    let mut messages = true;
+    let (mut messages, mut subscriptions) = (true, true);
     if let Some(body) = call.body.optional()? {
         let given = json::object(body)?;
         let missing = || Failure::request("Post body must contain key \"resource_types\".");
@@ -250,7 +250,11 @@ pub(crate) async fn purge(call: &Call<'_>) -> Answer {
         if types.iter().any(|kind| !matches!(kind.as_str(), "messages" | "subscriptions")) {
             return Err(wrong().into());
         }
-        messages = types.iter().any(|kind| kind == "messages");
+        let wanted = |name: &str| types.iter().any(|kind| kind == name);
+        (messages, subscriptions) = (wanted("messages"), wanted("subscriptions"));
+    }
+    if subscriptions {
+        super::subscriptions::delete_all(call).await?;
     }
     if let (true, Some(queue)) = (messages, call.zaqar.queue(&call.caller.project, call.queue_name()?).await?) {
         missing_is_none(call.zaqar.broker.purge_queue(&queue).await)?;

@@ -4,7 +4,7 @@ use super::caller::{self, Caller};
 use super::error::{Failure, JSON, Refusal, translate, unknown};
 use super::query::Query;
 use super::routes::{Match, Operation, Route};
-use super::{Zaqar, ZaqarOptions, bound, claims, health, home, messages, post, queues, share, stats};
+use super::{Zaqar, ZaqarOptions, bound, claims, health, home, messages, post, queues, share, stats, subscriptions};
 use crate::api::{Large, SMALL, Unread, discard, hang_up, read_body};
 use crate::auth::keystone::Keystone;
 use crate::domain::Name;
@@ -301,6 +301,12 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::QueueStats => stats::stats(call).await,
         Op::QueuePurge => queues::purge(call).await,
         Op::QueueShare => share::share(call),
+        Op::SubscriptionsList => subscriptions::list(call).await,
+        Op::SubscriptionCreate => subscriptions::create(call).await,
+        Op::SubscriptionGet => subscriptions::get(call).await,
+        Op::SubscriptionUpdate => subscriptions::update(call).await,
+        Op::SubscriptionDelete => subscriptions::delete(call).await,
+        Op::SubscriptionConfirm => subscriptions::confirm(call).await,
         Op::PingGet => health::ping(call),
         Op::PingHead => Ok(Success::nothing()),
         Op::HealthGet => health::health(call).await,

@@ -27,6 +27,12 @@ pub(crate) enum Operation {
     ClaimGet,
     ClaimUpdate,
     ClaimDelete,
+    SubscriptionsList,
+    SubscriptionCreate,
+    SubscriptionGet,
+    SubscriptionUpdate,
+    SubscriptionDelete,
+    SubscriptionConfirm,
 }
 
 /// A method of a resource.
@@ -117,6 +123,25 @@ const RESOURCES: &[Resource] = &[
             route("GET", Op::ClaimGet, "claims:get", "Claim could not be queried."),
             route("PATCH", Op::ClaimUpdate, "claims:update", "Claim could not be updated."),
         ],
+    ),
+    open(
+        "/v2/queues/{queue}/subscriptions",
+        &[
+            route("GET", Op::SubscriptionsList, "subscription:get_all", "Subscriptions could not be listed."),
+            route("POST", Op::SubscriptionCreate, "subscription:create", "Subscription could not be created."),
+        ],
+    ),
+    open(
+        "/v2/queues/{queue}/subscriptions/{id}",
+        &[
+            route("DELETE", Op::SubscriptionDelete, "subscription:delete", "Subscription could not be deleted."),
+            route("GET", Op::SubscriptionGet, "subscription:get", "Subscription could not be retrieved."),
+            route("PATCH", Op::SubscriptionUpdate, "subscription:update", "Subscription could not be updated."),
+        ],
+    ),
+    open(
+        "/v2/queues/{queue}/subscriptions/{id}/confirm",
+        &[route("PUT", Op::SubscriptionConfirm, "subscription:confirm", "Subscription could not be confirmed.")],
     ),
 ];
 

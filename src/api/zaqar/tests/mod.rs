@@ -7,6 +7,7 @@ mod identity;
 mod messages;
 mod queues;
 mod sharing;
+mod subscriptions;
 
 use super::{Zaqar, ZaqarOptions, configure};
 use crate::auth::signed_url::UrlKey;

@@ -9,7 +9,7 @@ use crate::api::zaqar::caller::{self, Caller, Known, SIGNATURE, Signed};
 use crate::api::zaqar::error::{Failure, Refusal, translate};
 use crate::api::zaqar::request::{Call, permit};
 use crate::api::zaqar::routes::{Operation, Route, route_of};
-use crate::api::zaqar::{Zaqar, ZaqarOptions, json};
+use crate::api::zaqar::{Zaqar, ZaqarOptions, json, subscriptions};
 use crate::auth::keystone::Unknown;
 use crate::domain::ProducerId;
 use bytes::Bytes;
@@ -175,6 +175,11 @@ impl Session {
         permit(&self.zaqar, options, &caller, asked.route.rule, queue.as_ref()).await?;
         let (body, id, query) = (given.body(asked.text), &given.id, given.query.clone());
         let call = Call { zaqar: &self.zaqar, options, caller, queue, id, query, body, patches: false };
+        if let (true, Some(queue)) = (actions::subscribes_itself(&call, action), &call.queue) {
+            let wish = subscriptions::of_connection(&call)?;
+            let made = self.followed.begin(&self.zaqar, &call.caller.project, queue, wish, asked.kind).await;
+            return Ok(actions::subscribed(queue.as_str(), made.map_err(Refusal::from))?);
+        }
         Ok(actions::perform(action, &call).await?)
     }
 
