@@ -8,6 +8,8 @@
 
 mod caller;
 mod claims;
+mod collection;
+mod confirmation;
 mod document;
 mod error;
 mod health;
@@ -26,13 +28,17 @@ mod request;
 mod routes;
 mod share;
 mod sockets;
+mod stages;
 mod stats;
+mod subscriptions;
 mod times;
 
 #[cfg(test)]
 mod tests;
 
-pub use notifier::{Feed, Notifier};
+pub use confirmation::Confirmation;
+pub use notifier::{Feed, Notice, Notifier};
+pub use stages::Stage;
 
 use crate::api::{LARGEST, LEAST, Room, RouteMetrics};
 use crate::auth::signed_url::UrlKey;
@@ -74,6 +80,10 @@ pub struct Limits {
     pub max_messages_per_page: u64,
     /// Most messages of a claim or pop.
     pub max_messages_per_claim_or_pop: u64,
+    /// The ttl of subscriptions that come without one.
+    pub default_subscription_ttl: u64,
+    /// Most subscriptions of a page.
+    pub max_subscriptions_per_page: u64,
     /// Whether a Client-ID must be a UUID.
     pub client_id_strict: bool,
     /// Fewest characters of a Client-ID that need be no UUID.
@@ -98,6 +108,8 @@ impl Default for Limits {
             max_queues_per_page: 20,
             max_messages_per_page: 20,
             max_messages_per_claim_or_pop: 20,
+            default_subscription_ttl: 3_600,
+            max_subscriptions_per_page: 20,
             client_id_strict: true,
             min_length_client_id: 10,
             max_length_client_id: 36,
@@ -127,6 +139,10 @@ pub struct ZaqarOptions {
     pub retention: Retention,
     /// Longest time that a body may take to arrive.
     pub body_time_max: Duration,
+    /// The schemes that subscribers may have.
+    pub subscriber_types: Vec<String>,
+    /// How subscribers are asked to confirm; none where they need not.
+    pub confirmation: Option<Confirmation>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -141,6 +157,8 @@ impl Default for ZaqarOptions {
             hosts: Vec::new(),
             retention: Retention { age: Duration::from_secs(limits.max_message_ttl), bytes: None },
             body_time_max: Duration::from_secs(60),
+            subscriber_types: ["http", "https", "mailto"].map(str::to_owned).to_vec(),
+            confirmation: None,
             limits,
         }
     }
@@ -160,6 +178,8 @@ pub struct Zaqar {
     sockets: sockets::Sockets,
     /// Who tells subscribers; none where nothing is told.
     notifier: Option<Arc<dyn Notifier>>,
+    /// What messages go through before they are stored, in this order.
+    stages: Vec<Arc<dyn Stage>>,
 }
 
 impl Zaqar {
@@ -175,6 +195,7 @@ impl Zaqar {
             answers: Room::new(room),
             sockets: sockets::Sockets::default(),
             notifier: None,
+            stages: Vec::new(),
         }
     }
 
@@ -182,6 +203,12 @@ impl Zaqar {
     #[must_use]
     pub fn with_notifier(self, notifier: Arc<dyn Notifier>) -> Self {
         Self { notifier: Some(notifier), ..self }
+    }
+
+    /// Has messages go through these stages, in this order, before they are stored.
+    #[must_use]
+    pub fn with_stages(self, stages: Vec<Arc<dyn Stage>>) -> Self {
+        Self { stages, ..self }
     }
 
     /// Puts other options in force, for requests from now on.

@@ -37,6 +37,7 @@ const SUITES: &[&str] = &[
     "deploy",
     "checklist",
     "bad_input",
+    "zaqar_notifications",
     "zaqar_client",
     "zaqar_wire",
     "tools",

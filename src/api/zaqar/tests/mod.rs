@@ -6,6 +6,8 @@ mod heads;
 mod messages;
 mod queues;
 mod sharing;
+mod subscriptions;
+mod topics;
 
 use super::{Zaqar, ZaqarOptions, configure};
 use crate::auth::signed_url::UrlKey;
