@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+#[path = "cli/administration.rs"]
+mod administration;
 #[path = "cli/certificates.rs"]
 mod certificates;
 #[path = "cli/service.rs"]

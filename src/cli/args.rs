@@ -1,5 +1,11 @@
 //! What can be typed. Parses only; what it means is in the other files of this folder.
 
+mod administration;
+
+pub(super) use administration::{
+    Language, PushChange, QuotaChange, Registration, RegistrationStatus, Schema, SchemaFiles,
+};
+
 use crate::config::Sources;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -74,19 +80,25 @@ pub(super) enum Command {
     /// Topics: create, list, show, delete, acl.
     #[command(subcommand)]
     Topic(Topic),
-    /// Subscriptions: create, list, show, delete, offsets, seek, acl.
+    /// Subscriptions: create, list, show, delete, offsets, seek, acl, push, verify.
     #[command(subcommand)]
     Subscription(Subscription),
     /// Publish messages: from arguments, files, or the lines of standard input.
     Publish(Publish),
     /// Pull messages.
     Pull(Pull),
-    /// Projects: create, list, show, delete.
+    /// Projects: create, list, show, quota, delete.
     #[command(subcommand)]
     Project(Project),
     /// Users: create, list, show, delete.
     #[command(subcommand)]
     User(User),
+    /// Schemas that messages must follow: create, update, list, show, delete, validate, attach, detach.
+    #[command(subcommand)]
+    Schema(Schema),
+    /// Users who ask to be let in: list, show, accept, decline, delete.
+    #[command(subcommand)]
+    Registration(Registration),
     /// Users' tokens: show, refresh.
     #[command(subcommand)]
     Token(Token),
@@ -201,6 +213,19 @@ pub(super) enum Subscription {
         #[command(flatten)]
         change: AclChange,
     },
+    /// Set where messages are delivered to.
+    Push {
+        /// Its name.
+        subscription: String,
+        /// The change.
+        #[command(flatten)]
+        change: PushChange,
+    },
+    /// Ask the endpoint that messages are delivered to for its hash; deliveries begin when it is right.
+    Verify {
+        /// Its name.
+        subscription: String,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -271,6 +296,14 @@ pub(super) enum Project {
     Show {
         /// Its name.
         name: String,
+    },
+    /// Show or set what a project may use.
+    Quota {
+        /// Its name.
+        name: String,
+        /// The change.
+        #[command(flatten)]
+        change: QuotaChange,
     },
     /// Delete a project with its topics and subscriptions.
     Delete {
@@ -397,72 +430,4 @@ pub(super) enum Key {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    fn parse(line: &str) -> Result<Arguments, clap::Error> {
-        Arguments::try_parse_from(std::iter::once("angelia").chain(line.split_whitespace()))
-    }
-
-    #[test]
-    fn the_arguments_are_consistent() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn nothing_starts_the_demonstration_and_settings_may_stand_anywhere() {
-        assert!(parse("").unwrap().command.is_none());
-        for line in
-            ["--set store.url=memory: --set log.level=warn serve", "serve --set store.url=memory: --set log.level=warn"]
-        {
-            let arguments = parse(line).unwrap();
-            assert!(matches!(arguments.command, Some(Command::Serve)));
-            assert_eq!(arguments.settings.set, ["store.url=memory:", "log.level=warn"]);
-        }
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused() {
-        for line in [
-            "pull s1 --follow",
-            "pull s1 --max 0",
-            "pull s1 --ack --raw --json",
-            "subscription create s1",
-            "subscription seek s1",
-            "subscription seek s1 --to 3 --time 2024-05-01T10:00:00.000Z",
-            "topic acl t1 --users a,b --none",
-            "publish",
-            "check-config --schema --defaults",
-            "topic list --token a --token-file b",
-            "launch",
-            "binding create b --subject CN=a",
-            "binding update b --issuer CN=a --any-issuer",
-            "config from-ams",
-        ] {
-            assert!(parse(line).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_publish_takes_messages_attributes_and_files() {
-        let Some(Command::Publish(publish)) = parse("publish t1 one two -a site=A -a x=y -f a.txt").unwrap().command
-        else {
-            panic!("publish expected")
-        };
-        assert_eq!(publish.messages, ["one", "two"]);
-        assert_eq!(publish.attribute, ["site=A", "x=y"]);
-        assert_eq!(publish.batch, 100);
-    }
-
-    #[test]
-    fn an_access_list_is_shown_set_or_emptied() {
-        let change = |line: &str| match parse(line).unwrap().command {
-            Some(Command::Topic(Topic::Acl { change, .. })) => (change.users, change.none),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(change("topic acl t1"), (None, false));
-        assert_eq!(change("topic acl t1 --users a,b"), (Some(vec!["a".to_owned(), "b".to_owned()]), false));
-        assert_eq!(change("topic acl t1 --none"), (None, true));
-    }
-}
+mod tests;

@@ -30,8 +30,11 @@ const WITHOUT: &[(&str, &str)] = &[
     ("push_server_port", "there is no push server: the service itself delivers"),
     ("push_tls_enabled", "there is no push server: the service itself delivers"),
     ("verify_push_server", "there is no push server: the service itself delivers"),
-    ("push_enabled", "see the settings on push of `angelia check-config --defaults`"),
-    ("push_worker_token", "a secret, not repeated here: no push worker comes from outside any more"),
+    (
+        "push_worker_token",
+        "a secret, not repeated here: no push worker comes from outside any more; for monitors that look with it, put it into a file (mode 0600) that \
+         ams.push_worker_token_file names",
+    ),
     (
         "certificate_authorities_dir",
         "it served to verify the push server; for client certificates see ams_x509.ca_path",
@@ -64,6 +67,7 @@ fn translate(text: &str) -> Result<String, String> {
     let key = original.text("certificate_key", CERTIFICATE_KEY)?;
     let per_resource_auth = original.flag("per_resource_auth", true)?;
     let service_token = original.text("service_token", "")?;
+    let push = original.flag("push_enabled", false)?;
     let auth_option =
         original.word("auth_option", "", &[("", "key"), ("key", "key"), ("header", "header"), ("both", "both")])?;
     let hostname = original.text("proxy_hostname", "")?;
@@ -92,6 +96,7 @@ fn translate(text: &str) -> Result<String, String> {
         toml.push_str("# Better moved into a file of its own (mode 0600) that service_token_file names.\n");
         line(&mut toml, "service_token", &quoted(&service_token));
     }
+    section(&mut toml, "push", &[("enabled", push.to_string())]);
     section(&mut toml, "log", &[("level", quoted(level))]);
     original.remarks(&mut toml);
     Ok(toml)
@@ -180,6 +185,7 @@ const TAKEN: &[&str] = &[
     "certificate_key",
     "per_resource_auth",
     "service_token",
+    "push_enabled",
     "auth_option",
     "proxy_hostname",
     "log_level",
@@ -233,6 +239,7 @@ mod tests {
         assert_eq!((config.ams.auth_option.as_str(), config.ams.per_resource_auth), ("both", false));
         assert_eq!(config.service_token().unwrap().unwrap().reveal(), "S3CR3T");
         assert_eq!((config.ams.proxy_hostname.as_str(), config.log.level.as_str()), ("msg.example.org", "warn"));
+        assert!(config.push.enabled);
         for (key, _) in WITHOUT {
             assert!(toml.contains(&format!("\n# {key} = ")), "{key}: {toml}");
         }
@@ -243,7 +250,7 @@ mod tests {
     fn an_almost_empty_file_takes_the_originals_defaults() {
         let config = config(&translate(r#"{"Store_Host":"mongo"}"#).unwrap());
         assert_eq!((config.listen.ams_tls.as_str(), config.ams.auth_option.as_str()), ("0.0.0.0:8080", "key"));
-        assert!(config.ams.per_resource_auth && config.service_token().unwrap().is_none());
+        assert!(config.ams.per_resource_auth && config.service_token().unwrap().is_none() && !config.push.enabled);
         assert_eq!(config.tls.cert_file, CERTIFICATE);
         let beside = super::tests::config(&translate(r#"{"port":"8081"}"#).unwrap());
         assert_eq!(beside.listen.ops, "127.0.0.1:8082");

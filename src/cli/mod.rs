@@ -3,6 +3,7 @@
 //! Owns arguments, output and exit codes: 0 done, 1 failed, 2 wrongly asked (arguments, configuration). Every failure is one line on
 //! standard error that names the thing and says what to do. A closed pipe is no failure.
 
+mod administration;
 mod args;
 mod bindings;
 mod client;
@@ -90,6 +91,12 @@ fn dispatch(arguments: Arguments) -> Answer {
         }
         Some(Command::Binding(command)) => {
             remote(&arguments.remote, &sources, async |client| bindings::binding(client, command, out).await)
+        }
+        Some(Command::Schema(command)) => {
+            remote(&arguments.remote, &sources, async |client| administration::schema(client, command, out).await)
+        }
+        Some(Command::Registration(command)) => {
+            remote(&arguments.remote, &sources, async |client| administration::registration(client, command, out).await)
         }
         Some(Command::Config(Configuration::FromAms { file })) => from_ams::print(&file, out),
         Some(Command::Token(command)) => {

@@ -1,5 +1,6 @@
 //! Topics, subscriptions, projects, users and tokens: one call of the API each, and its answer as text.
 
+use super::administration;
 use super::args::{AckMode, AclChange, Project, Subscription, Token, Topic, User};
 use super::client::{Client, segment};
 use super::output::Output;
@@ -13,7 +14,7 @@ pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 /// The last part of a full name such as `/projects/P/topics/T`.
-fn short<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(super) fn short<'a>(value: &'a Value, key: &str) -> &'a str {
     text(value, key).rsplit('/').next().unwrap_or_default()
 }
 
@@ -119,6 +120,8 @@ pub(super) async fn subscription(client: &Client, command: Subscription, out: Ou
         }
         Subscription::Seek { subscription, to, time } => seek(client, &subscription, to, time, out).await,
         Subscription::Acl { subscription, change } => acl(client, "subscriptions", &subscription, change, out).await,
+        Subscription::Push { subscription, change } => administration::push(client, &subscription, change, out).await,
+        Subscription::Verify { subscription } => administration::verify(client, &subscription, out).await,
     }
 }
 
@@ -200,6 +203,7 @@ pub(super) async fn project(client: &Client, command: Project, out: Output) -> A
                 format!("project      {name}\ncreated      {created}\ncreated by   {by}\ndescription  {about}"),
             )
         }
+        Project::Quota { name, change } => administration::quota(client, &name, change, out).await,
         Project::Delete { name } => {
             client.call(Method::DELETE, &path(&name), None, &format!("project {name}")).await?;
             out.answer(&json!({}), format!("deleted project {name} with its topics and subscriptions"))

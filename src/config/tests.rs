@@ -108,7 +108,7 @@ fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
         (&["tls.cert_file=a.pem"], "belong together"),
         (&["listen.ams_x509=127.0.0.1:9443"], "ams_x509.ca_path is empty"),
         (&["ams_x509.reload_seconds=0"], "ams_x509.reload_seconds: 0 is outside"),
-        (&["store.url=cql://db1/angelia"], "no CQL engine yet"),
+        (&["store.url=cql://db1/angelia"], "secrets.key_file: a store in a cluster needs one"),
         (&["store.url=postgres:x"], "`postgres:x` is no store"),
         (&["store.url=segment:"], "names no folder"),
         (&["secrets.key_file=./data/key"], "inside the store's folder"),

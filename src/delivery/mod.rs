@@ -1,8 +1,8 @@
 //! Pushing: a worker for each pushed subscription takes messages as any consumer does and sends them to the subscription's endpoint.
 //!
-//! [`Delivery`] knows the workers: it starts, restarts and stops them as subscriptions change. A [`worker`] is a task that mostly waits;
-//! under the worker lease it pulls, sends by the [`sender`] (whose [`guard`] judges addresses), and acknowledges what was taken.
-//! [`endpoint`] is what workers of one endpoint share; [`bodies`] is what it receives; `placement` says which node takes what.
+//! [`Delivery`] knows the workers: it starts, restarts and stops them as subscriptions change. A `worker` is a task that mostly waits;
+//! under the worker lease it pulls, sends by the `sender` (whose `guard` judges addresses), and acknowledges what was taken.
+//! `endpoint` is what workers of one endpoint share; `bodies` is what it receives; `placement` says which node takes what.
 //!
 //! Decides nothing about what a subscription means: that is the broker's and the domain's.
 

@@ -1,5 +1,6 @@
 //! Who asks, and whether his request's head is in order: the checks before every handler, in the contract's order (`zaqar-v2.md` §1.3).
 
+use super::collection::Collection;
 use super::error::Failure;
 use super::routes::Match;
 use super::{Zaqar, ZaqarOptions, times};
@@ -65,7 +66,10 @@ pub(crate) fn admit(
     if let Some(queue) = &found.queue
         && (!is_queue_name(queue) || project.chars().count() > PROJECT_MAX)
     {
-        return Err(Failure::WRONG_QUEUE);
+        return Err(match found.collection() {
+            Collection::Queues => Failure::WRONG_QUEUE,
+            Collection::Topics => Failure::WRONG_TOPIC,
+        });
     }
     // Who comes with a signature is nobody but its bearer.
     let roles = if options.trust_roles && !signed { roles(headers) } else { Vec::new() };

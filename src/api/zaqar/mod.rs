@@ -8,6 +8,7 @@
 
 mod caller;
 mod claims;
+mod collection;
 mod confirmation;
 mod document;
 mod error;

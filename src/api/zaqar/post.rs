@@ -1,5 +1,6 @@
 //! Posting messages: a request's bodies go into the log as the text they came as.
 
+use super::collection::path;
 use super::document::href;
 use super::error::{Failure, Refusal};
 use super::ids::message_id;
@@ -49,7 +50,7 @@ pub(crate) async fn post(call: &Call<'_>) -> Answer {
     };
     let offsets = (0..u64::from(receipt.count)).map(|place| receipt.first.plus(place));
     let ids: Vec<_> = offsets.map(|offset| message_id(&queue.topic, offset)).collect();
-    let mut location = format!("/v2/queues/{name}/messages");
+    let mut location = format!("{}/messages", path(name));
     if ids.len() <= LOCATION_IDS_MAX {
         location.push_str("?ids=");
         location.push_str(&ids.join(","));

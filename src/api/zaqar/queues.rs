@@ -1,6 +1,6 @@
 //! Queues: list, make, show, change, delete, purge.
 
-use super::caller::is_queue_name;
+use super::collection::{Collection, path};
 use super::error::{Failure, Refusal};
 use super::json::{self, Object};
 use super::metadata::{self, check, dead_letter_policy};
@@ -8,7 +8,7 @@ use super::patch;
 use super::projects::missing_is_none;
 use super::query::{self, limit, link};
 use super::request::{Answer, Call, Success};
-use crate::broker::queue::Queue;
+use crate::broker::queue::{Queue, label};
 use crate::domain::topic::Topic;
 use crate::domain::{Error, Name};
 use bytes::Bytes;
@@ -25,26 +25,30 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let with_count = query.boolean("with_count")?;
     let most = call.options.limits.max_queues_per_page;
     let size = limit(asked, most, |most| format!("Limit must be at least 1 and no greater than {most}."))?;
-    let (marker, part) = (query.text("marker"), query.text("name"));
+    let marker = query.text("marker").map(|marker| call.collection.stored(marker));
+    let part = query.text("name");
     let filters: Vec<_> = query.others(&PARAMETERS).collect();
     let (mut queues, mut count) = (Vec::new(), 0);
     if let Some(project) = call.zaqar.project(&call.caller.project).await? {
         let visible = |topic: &Topic| {
-            let name = topic.name.as_str();
-            is_queue_name(name) && part.is_none_or(|part| name.contains(part)) && has_all(topic, &filters)
+            call.collection.has(&topic.name)
+                && part.is_none_or(|part| label(&topic.name).contains(part))
+                && has_all(topic, &filters)
         };
-        queues = call.zaqar.broker.topics_by_name(project, marker, size, &visible).await?;
+        queues = call.zaqar.broker.topics_by_name(project, marker.as_deref(), size, &visible).await?;
         if with_count == Some(true) {
-            let all = |topic: &Topic| is_queue_name(topic.name.as_str());
+            let all = |topic: &Topic| call.collection.has(&topic.name);
             count = call.zaqar.broker.topics_by_name(project, None, usize::MAX, &all).await?.len();
         }
     }
-    let mut out = b"{\"queues\": ".to_vec();
+    let word = call.collection.word();
+    let mut out = format!("{{\"{word}\": ").into_bytes();
     json::array(&queues, &mut out, |queue, out| {
-        out.extend_from_slice(format!("{{\"name\": \"{0}\", \"href\": \"/v2/queues/{0}\"", queue.name).as_bytes());
+        let (name, href) = (label(&queue.name), path(&queue.name));
+        out.extend_from_slice(format!("{{\"name\": \"{name}\", \"href\": \"{href}\"").as_bytes());
         if detailed == Some(true) {
             out.extend_from_slice(b", \"metadata\": ");
-            metadata::write(&metadata::stored(queue), &call.options.limits, out);
+            metadata::write(&metadata::stored(queue), shown_of(call), &call.options.limits, out);
         }
         out.push(b'}');
     });
@@ -57,8 +61,8 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
         parameters.extend(with_count.map(|with_count| ("with_count", with_count.to_string())));
         // Quirk 19, mended: a filtered list stays filtered.
         parameters.extend(filters.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        parameters.push(("marker", last.name.to_string()));
-        link("/v2/queues", &parameters)
+        parameters.push(("marker", label(&last.name).to_owned()));
+        link(&format!("/v2/{word}"), &parameters)
     });
     links(next.as_deref(), &mut out);
     if count > 0 {
@@ -117,7 +121,7 @@ pub(crate) async fn create(call: &Call<'_>) -> Answer {
     given.write(&mut stored);
     let policy = dead_letter_policy(&given, name);
     let made = call.zaqar.make_queue(&call.caller.project, name, Bytes::from(stored), policy).await;
-    let location = format!("/v2/queues/{name}");
+    let location = path(name);
     match made {
         Ok((_, true)) => Ok(Success::created(location, Vec::new())),
         Ok((_, false)) => Ok(Success::nothing().at(location)),
@@ -134,7 +138,7 @@ pub(crate) async fn get(call: &Call<'_>) -> Answer {
 
 fn shown(call: &Call<'_>, metadata: &Object<'_>) -> Success {
     let mut out = Vec::new();
-    metadata::write(metadata, &call.options.limits, &mut out);
+    metadata::write(metadata, shown_of(call), &call.options.limits, &mut out);
     Success::json(out)
 }
 
@@ -148,7 +152,7 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
         return Err(Failure::WRONG_PATCH.into());
     }
     let changes = patch::read(call.body.optional()?.unwrap_or_default())?;
-    let missing = || Refusal::from(missing_queue(call, name));
+    let missing = || Refusal::from(missing_queue(name, &call.caller.project));
     let queue = call.zaqar.queue(&call.caller.project, name).await?.ok_or_else(missing)?;
     // What the dialect says of the change; the broker says only that it was refused.
     let why = Mutex::new(None);
@@ -186,8 +190,18 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
     Ok(shown(call, &metadata))
 }
 
-fn missing_queue(call: &Call<'_>, name: &Name) -> Failure {
-    Failure::not_found(format!("Queue {name} does not exist for project {}", call.caller.project))
+/// What is said of a queue or topic that is not there.
+pub(crate) fn missing_queue(name: &Name, project: &str) -> Failure {
+    let (one, name) = (Collection::of(name).one(), label(name));
+    Failure::not_found(format!("{one} {name} does not exist for project {project}"))
+}
+
+/// The members that are always shown.
+fn shown_of(call: &Call<'_>) -> &'static [&'static str] {
+    match call.collection {
+        Collection::Queues => &metadata::SHOWN,
+        Collection::Topics => &metadata::SHOWN_OF_TOPICS,
+    }
 }
 
 /// Removes the path's queue with its messages and claims, if it is there.

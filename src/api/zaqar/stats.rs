@@ -1,5 +1,6 @@
 //! A queue's figures.
 
+use super::collection::Collection;
 use super::document::{View, href};
 use super::ids::message_id;
 use super::messages::{queue, view};
@@ -17,7 +18,11 @@ pub(crate) async fn stats(call: &Call<'_>) -> Answer {
     };
     let (claimed, free) = figures.as_ref().map_or((0, 0), |figures| (figures.claimed, figures.free));
     let total = claimed + free;
-    let mut out = format!("{{\"messages\": {{\"claimed\": {claimed}, \"free\": {free}, \"total\": {total}");
+    let mut out = match call.collection {
+        // Nothing of a topic is claimed; only of a missing one the original says so.
+        Collection::Topics if queue.is_some() => format!("{{\"messages\": {{\"total\": {total}"),
+        _ => format!("{{\"messages\": {{\"claimed\": {claimed}, \"free\": {free}, \"total\": {total}"),
+    };
     if let (Some(queue), Some(figures)) = (&queue, &figures) {
         let view = view(call, queue);
         for (name, message) in [("oldest", &figures.oldest), ("newest", &figures.newest)] {

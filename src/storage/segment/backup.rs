@@ -69,7 +69,7 @@ fn copy(shared: &Shared, to: &Path, cut: &Checkpoint) -> io::Result<()> {
         let end = seal.table + u64::from(seal.runs) * Row::LEN as u64;
         copy_file(segment.file.as_ref(), target.as_ref(), end)?;
     }
-    cut.write(vfs, to, None)?;
+    cut.write(vfs, to)?;
     Ok(())
 }
 

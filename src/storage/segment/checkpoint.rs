@@ -27,6 +27,11 @@ pub(super) const TEMPORARY: &str = ".checkpoint";
 const MAGIC: &[u8; 8] = b"ANGELCHK";
 const HEADER: usize = 24;
 
+/// How long the file is with so many tails, closed logs and documents, and so many bytes of keys and values.
+pub(super) fn length(logs: usize, closed: usize, documents: usize, bytes: u64) -> u64 {
+    HEADER as u64 + 56 + 40 * logs as u64 + 16 * (closed + documents) as u64 + bytes
+}
+
 /// A state as of one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Checkpoint {
@@ -76,7 +81,9 @@ impl Checkpoint {
         for log in self.closed {
             state.closed.insert(log);
         }
-        state.documents.extend(self.documents);
+        for (key, document) in self.documents {
+            state.put(key, document);
+        }
         state
     }
 
@@ -112,6 +119,12 @@ impl Checkpoint {
         bytes.put_u64_le(body.len() as u64);
         bytes.append(&mut body);
         bytes
+    }
+
+    /// Writes the file durably, in place of one before.
+    pub(super) fn write(&self, vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
+        let bytes = self.encode();
+        Kept::make(vfs, dir, bytes.len() as u64)?.become_checkpoint(vfs, dir, &bytes)
     }
 
     /// Reads the file of a directory; none if there is none.
@@ -179,24 +192,6 @@ impl Checkpoint {
         }
         body.is_empty().then_some(found)
     }
-
-    /// Writes the file durably in place of the one before, into the room kept for it if that is enough. Answers its length.
-    pub(super) fn write(&self, vfs: &dyn Vfs, dir: &Path, kept: Option<Kept>) -> io::Result<u64> {
-        let bytes = self.encode();
-        let length = bytes.len() as u64;
-        let room = match kept {
-            Some(kept) if kept.bytes >= length => kept,
-            Some(kept) => {
-                vfs.remove(&kept.path)?;
-                Kept::make(vfs, dir, length)?
-            }
-            None => Kept::make(vfs, dir, length)?,
-        };
-        fill(room.file.as_ref(), &bytes)?;
-        vfs.rename(&room.path, &dir.join(NAME))?;
-        vfs.sync_dir(dir)?;
-        Ok(length)
-    }
 }
 
 /// A file with room for the next checkpoint, so that a full disk cannot stop what frees room.
@@ -216,6 +211,25 @@ impl Kept {
             Ok(()) => Ok(Self { path, file, bytes }),
             Err(error) => vfs.remove(&path).and(Err(error)),
         }
+    }
+
+    /// How long a checkpoint may be that goes in.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes more room.
+    pub(super) fn grow(&mut self, bytes: u64) -> io::Result<()> {
+        self.file.allocate(bytes)?;
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Puts a checkpoint into it, durably in place of the one before. One that is longer takes more of the disk.
+    pub(super) fn become_checkpoint(self, vfs: &dyn Vfs, dir: &Path, bytes: &[u8]) -> io::Result<()> {
+        fill(self.file.as_ref(), bytes)?;
+        vfs.rename(&self.path, &dir.join(NAME))?;
+        vfs.sync_dir(dir)
     }
 }
 
@@ -264,9 +278,15 @@ mod tests {
     }
 
     #[test]
+    fn the_length_is_known_before_it_is_written() {
+        assert_eq!(sample().encode().len() as u64, length(1, 1, 1, 2));
+        assert_eq!(sample().into_state().checkpoint_bytes(), length(1, 1, 1, 2));
+    }
+
+    #[test]
     fn a_checkpoint_reads_back_and_every_flipped_byte_is_found() {
         let (vfs, dir) = (MemoryVfs::default(), Path::new("/d"));
-        sample().write(&vfs, dir, None).unwrap();
+        sample().write(&vfs, dir).unwrap();
         assert_eq!(Checkpoint::read(&vfs, dir).unwrap(), Some(sample()));
         let good = sample().encode();
         for at in 0..good.len() {

@@ -197,6 +197,14 @@ impl Pool {
         Ok(Spare { name, file, filled: 0 })
     }
 
+    /// Removes a spare for the sake of its room, the least prepared first. Says whether there was one.
+    pub(super) fn give_up_one(&self) -> bool {
+        let mut inner = self.inner.lock();
+        let least = inner.spares.iter().enumerate().min_by_key(|(_, spare)| spare.filled).map(|(at, _)| at);
+        let Some(spare) = least.and_then(|at| inner.spares.remove(at)) else { return false };
+        self.vfs.remove(&self.dir.join(&spare.name)).is_ok()
+    }
+
     /// How many spares are ready.
     pub(super) fn len(&self) -> usize {
         let inner = self.inner.lock();

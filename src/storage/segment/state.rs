@@ -3,6 +3,7 @@
 //! Owns the effect of each record. One [`State`] stands behind a read-write lock; only the writer changes it, after the sync (and
 //! the upkeep thread when it forgets a dead segment), so no reader ever sees what is not durable. Never does I/O.
 
+use super::checkpoint;
 use super::file::{Seal, Segment};
 use super::group::{Kind, Record};
 use super::index::{Entry, Row, Run, SegmentIndex};
@@ -108,6 +109,8 @@ pub(super) struct State {
     pub(super) logs: BTreeMap<LogId, Log>,
     pub(super) closed: ClosedLogs,
     pub(super) documents: BTreeMap<Bytes, Document>,
+    /// The bytes of their keys and values.
+    pub(super) document_bytes: u64,
     /// The highest version ever given to any key: one count for the whole store, so versions never repeat and no
     /// tombstone is needed.
     pub(super) version: u64,
@@ -159,16 +162,31 @@ impl State {
             Kind::Moved => {}
             Kind::Put => {
                 self.version = self.version.max(first);
-                let document = Document { version: Version(first), value: record.payload.clone() };
-                self.documents.insert(record.key.clone(), document);
+                self.put(record.key.clone(), Document { version: Version(first), value: record.payload.clone() });
             }
             Kind::Delete => {
                 self.version = self.version.max(first);
-                self.documents.remove(&record.key);
+                if let Some(old) = self.documents.remove(&record.key) {
+                    self.document_bytes -= (record.key.len() + old.value.len()) as u64;
+                }
             }
             Kind::Trim => self.trim(log, first),
             Kind::Close => self.close(log),
         }
+    }
+
+    /// Puts a document in place of the one before.
+    pub(super) fn put(&mut self, key: Bytes, document: Document) {
+        let bytes = key.len() as u64;
+        self.document_bytes += bytes + document.value.len() as u64;
+        if let Some(old) = self.documents.insert(key, document) {
+            self.document_bytes -= bytes + old.value.len() as u64;
+        }
+    }
+
+    /// How long a checkpoint of it is. O(1).
+    pub(super) fn checkpoint_bytes(&self) -> u64 {
+        checkpoint::length(self.logs.len(), self.closed.order.len(), self.documents.len(), self.document_bytes)
     }
 
     /// Notes where the writer has put a record in the active segment.

@@ -1,5 +1,6 @@
 //! The engine as a whole: the storage contract on a disk in memory and on a real one, and what only this engine promises.
 
+use super::upkeep::Reason;
 use super::vfs::{CrashVfs, Faults, MemoryVfs, RealVfs, Vfs};
 use super::{CommitObserver, Options, SegmentStore, inspect};
 use crate::clock::Clock;
@@ -253,6 +254,32 @@ async fn a_full_disk_refuses_new_data_first_and_relief_last_and_recovers() {
     eventually("room has come back", || store.health() == Health::Ready).await;
     write(Purpose::Growth).await.unwrap();
     assert!(matches!(store.append(log, next, batch(1, "x"), Purpose::Growth).await, Ok(Append::Conflict { .. })));
+}
+
+#[tokio::test]
+async fn checkpoints_that_free_nothing_leave_a_full_disk_its_way_out() {
+    let disk = CrashVfs::over(MemoryVfs::default());
+    let vfs: Arc<dyn Vfs> = Arc::new(disk.clone());
+    let store = open(&vfs);
+    let log = made(&store).await;
+    for _ in 0..40 {
+        let next = bounds(&store, log).await.next;
+        store.append(log, next, batch(1, vec![1; 4_000]), Purpose::Growth).await.unwrap();
+    }
+    eventually("spares are ready", || store.stats().segments_pool >= 2 && store.shared.covered.lock().kept.is_some())
+        .await;
+    disk.set_faults(Faults { room: Some(disk.disk().used()), ..Faults::default() });
+    // What is to be kept outgrows the room that was kept for it, for as long as documents are taken.
+    let mut documents = 0;
+    while store.put(&Key::new(format!("d/{documents}")), vec![7; 900].into(), Version::ABSENT).await.is_ok() {
+        documents += 1;
+        store.shared.write_checkpoint(Reason::Shortens).unwrap();
+    }
+    assert!(documents > 10, "{documents} documents, too few to outgrow anything");
+    let next = bounds(&store, log).await.next;
+    store.trim(log, next).await.unwrap();
+    eventually("room has come back", || store.health() == Health::Ready).await;
+    assert!(store.append(log, next, batch(1, "x"), Purpose::Growth).await.is_ok());
 }
 
 #[tokio::test]

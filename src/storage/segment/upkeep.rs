@@ -87,8 +87,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
 /// One look at everything.
 fn round(shared: &Arc<Shared>) -> io::Result<()> {
     shared.keep_room(&mut shared.covered.lock());
-    if checkpoint_is_due(shared) {
-        shared.write_checkpoint(None)?;
+    if let Some(reason) = checkpoint_due(shared) {
+        shared.write_checkpoint(reason)?;
     }
     free_dead(shared)?;
     shared.pool.top_up();
@@ -98,9 +98,20 @@ fn round(shared: &Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
+/// What a checkpoint is written for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reason {
+    /// The next start reads less.
+    Shortens,
+    /// Segments become free.
+    Frees,
+    /// The store is closed, and the groups of its last segment end here.
+    Ends(u64),
+}
+
 /// A checkpoint is due when segments were sealed since the last one and it pays: it sets more free than it costs, or the stream has
 /// grown by several times its size.
-fn checkpoint_is_due(shared: &Shared) -> bool {
+fn checkpoint_due(shared: &Shared) -> Option<Reason> {
     let (covered, bytes) = {
         let covered = shared.covered.lock();
         (covered.segment, covered.bytes)
@@ -109,7 +120,10 @@ fn checkpoint_is_due(shared: &Shared) -> bool {
     let sealed = state.active.saturating_sub(covered) * shared.options.segment_bytes;
     let dead = state.dead(u64::MAX).filter(|sequence| *sequence >= covered).count() as u64;
     let freed = dead * shared.options.segment_bytes;
-    (sealed > 0 && sealed >= CHECKPOINT_SHARE * bytes) || freed > bytes || (freed > 0 && shared.pool.no_room())
+    if freed > bytes || (freed > 0 && shared.pool.no_room()) {
+        return Some(Reason::Frees);
+    }
+    (sealed > 0 && sealed >= CHECKPOINT_SHARE * bytes).then_some(Reason::Shortens)
 }
 
 /// Gives back the files of dead segments that no replay needs.
@@ -125,6 +139,13 @@ pub(super) fn free_dead(shared: &Shared) -> io::Result<()> {
     };
     for segment in dead {
         let name = name_of(segment.segment.sequence);
+        let mut covered = shared.covered.lock();
+        if covered.kept.is_none() {
+            shared.vfs.remove(&shared.dir.join(&name))?;
+            shared.keep_room(&mut covered);
+            continue;
+        }
+        drop(covered);
         // A file that somebody still reads must not be written over: it is removed, and lives until it is closed.
         let file = Arc::into_inner(segment.segment).map(|segment| segment.file);
         shared.pool.recycle(&name, file)?;
@@ -133,27 +154,50 @@ pub(super) fn free_dead(shared: &Shared) -> io::Result<()> {
 }
 
 impl Shared {
-    /// Takes the room that the next checkpoint needs (at least 1/256 of a segment) while there is some; without, it is tried again.
+    /// Takes the room that the next checkpoint needs, twice what it would need now and at least 1/256 of a segment. On a full disk a
+    /// spare is given up for it: without a checkpoint nothing would ever come free. What fails is tried again.
     fn keep_room(&self, covered: &mut Covered) {
-        if covered.kept.is_none() && !covered.ended {
-            let bytes = (2 * covered.bytes).max(self.options.segment_bytes / 256);
-            covered.kept = Kept::make(self.vfs.as_ref(), &self.dir, bytes).ok();
+        let needed = self.state.read().checkpoint_bytes();
+        if covered.ended || covered.kept.as_ref().is_some_and(|kept| kept.bytes() >= needed) {
+            return;
+        }
+        let wanted = (2 * needed).max(self.options.segment_bytes / 256);
+        let mut take = |bytes| match &mut covered.kept {
+            Some(kept) => kept.grow(bytes),
+            none => Kept::make(self.vfs.as_ref(), &self.dir, bytes).map(|made| *none = Some(made)),
+        };
+        let full = take(wanted).is_err_and(|error| error.kind() == io::ErrorKind::StorageFull);
+        if full && self.pool.give_up_one() && take(wanted).is_err() {
+            drop(take(needed + needed / 8));
         }
     }
 
-    /// Writes a checkpoint; with `clean_end` it is the end mark, and the last one.
-    pub(super) fn write_checkpoint(&self, clean_end: Option<u64>) -> io::Result<()> {
+    /// Writes a checkpoint. On a full disk one that sets something free, or is the last, takes the kept room; any other waits.
+    pub(super) fn write_checkpoint(&self, reason: Reason) -> io::Result<()> {
         let mut covered = self.covered.lock();
         if covered.ended {
             return Ok(());
         }
         let mut checkpoint = Checkpoint::of(&self.state.read());
-        checkpoint.clean_end = clean_end.unwrap_or(0);
-        let kept = covered.kept.take();
-        let bytes = checkpoint.write(self.vfs.as_ref(), &self.dir, kept)?;
+        if let Reason::Ends(end) = reason {
+            checkpoint.clean_end = end;
+        }
+        let bytes = checkpoint.encode();
+        let length = bytes.len() as u64;
+        let room = match Kept::make(self.vfs.as_ref(), &self.dir, length) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                if reason == Reason::Shortens {
+                    self.keep_room(&mut covered);
+                    return Ok(());
+                }
+                covered.kept.take_if(|kept| kept.bytes() >= length).ok_or(error)?
+            }
+            made => made?,
+        };
+        room.become_checkpoint(self.vfs.as_ref(), &self.dir, &bytes)?;
         covered.segment = checkpoint.segment;
-        covered.bytes = bytes;
-        covered.ended = clean_end.is_some();
+        covered.bytes = length;
+        covered.ended = matches!(reason, Reason::Ends(_));
         self.keep_room(&mut covered);
         Ok(())
     }

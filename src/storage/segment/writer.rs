@@ -10,6 +10,7 @@ use super::file::{DATA_START, Segment, name_of};
 use super::group::{Kind, encode, group_len};
 use super::pool::Spare;
 use super::queue::Request;
+use super::upkeep::Reason;
 use super::vfs::Vfs;
 use crate::storage::{Result, StoreError};
 use std::io::{self, ErrorKind};
@@ -208,7 +209,7 @@ impl Writer {
         let failed =
             |error: io::Error| StoreError::Unavailable(format!("the store could not be stopped cleanly: {error}"));
         self.segment.seal(&index, self.end, self.chain, self.group).map_err(failed)?;
-        self.shared.write_checkpoint(Some(self.end)).map_err(failed)?;
+        self.shared.write_checkpoint(Reason::Ends(self.end)).map_err(failed)?;
         Ok(())
     }
 }
