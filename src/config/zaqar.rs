@@ -4,7 +4,7 @@ use super::{Secret, names};
 use serde::Deserialize;
 
 /// The stages that there are.
-pub const STAGES: [&str; 2] = ["notification", "json_schema"];
+pub(super) const STAGES: [&str; 2] = ["notification", "json_schema"];
 
 /// `[zaqar]`.
 #[derive(Clone, Debug, Deserialize)]

@@ -9,6 +9,7 @@ use super::notification::notification;
 use super::notify::{Text, Told, gave_up};
 use super::sender::{Answered, Unanswered, parse_url};
 use super::subscriber;
+use crate::broker::queue::label;
 use crate::broker::{Delivery, PullRequest};
 use crate::domain::push::{Push, Target};
 use crate::domain::retry::Pace;
@@ -307,7 +308,7 @@ impl Worker {
         let (status, told) = match (&self.push.target, deliveries) {
             (Target::Notify(notify), [delivery]) => match subscriber::read(notify) {
                 Ok(wanted) => {
-                    let text = notification(self.subscription.topic.as_str(), &delivery.published);
+                    let text = notification(label(&self.subscription.topic), &delivery.published);
                     self.inner.tell(&wanted, self.subscription.project, Text::Notification(text)).await
                 }
                 Err(why) => (0, Told::Refused(why)),

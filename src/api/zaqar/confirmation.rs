@@ -1,10 +1,12 @@
 //! Asking subscribers whether they want to be told: what is sent to them, signed so that they can answer without an account.
 
+use super::collection::path;
 use super::json;
 use super::notifier::Notice;
 use super::request::Call;
 use super::times;
 use crate::auth::signed_url::Grant;
+use crate::broker::queue::label;
 use crate::domain::push::Push;
 use crate::domain::subscription::Subscription;
 use std::sync::Arc;
@@ -52,11 +54,11 @@ pub(crate) fn send(call: &Call<'_>, subscription: &Arc<Subscription>, kind: Kind
         Kind::Subscribe => notify.ttl,
         Kind::Unsubscribe => Duration::from_secs(call.options.limits.default_subscription_ttl),
     };
-    let path = format!("/v2/queues/{queue}/subscriptions/{}/confirm", subscription.id);
+    let path = format!("{}/subscriptions/{}/confirm", path(queue), subscription.id);
     let (project, expires) = (call.caller.project.as_str(), times::write(call.zaqar.now().plus(life)));
     let grant = Grant { paths: vec![&path], methods: vec!["PUT"], project, expires: &expires };
     let signature = key.sign(&grant);
-    let answer = Answer { queue: queue.as_str(), project, path: &path, expires: &expires, signature: &signature };
+    let answer = Answer { queue: label(queue), project, path: &path, expires: &expires, signature: &signature };
     let notice = Notice { json: answer.json(asked, kind), mail: answer.mail(asked, kind) };
     notifier.notice(Arc::clone(subscription), notice);
 }

@@ -88,6 +88,8 @@ impl Failure {
     );
     pub(crate) const WRONG_QUEUE: Self =
         said(400, "Invalid queue identification", "The format of the submitted queue name or project id is not valid.");
+    pub(crate) const WRONG_TOPIC: Self =
+        said(400, "Invalid topic identification", "The format of the submitted topic name or project id is not valid.");
     pub(crate) const WRONG_PATCH: Self = said(
         415,
         "415 Unsupported Media Type",

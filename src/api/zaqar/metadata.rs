@@ -21,6 +21,8 @@ pub(crate) const RETRY: &str = "_retry_policy";
 
 /// What is always shown, and may be replaced and removed even where it is not set.
 pub(crate) const SHOWN: [&str; 7] = [MAX_POST, TTL, DELAY, DEAD_LETTER_QUEUE, DEAD_LETTER_TTL, MAX_CLAIMS, ENCRYPT];
+/// The same of topics.
+pub(crate) const SHOWN_OF_TOPICS: [&str; 3] = [MAX_POST, TTL, DELAY];
 /// Least seconds that anything lives.
 pub(crate) const TTL_MIN: u64 = 60;
 /// One step of a retry's delays.
@@ -158,14 +160,14 @@ pub(crate) fn check_retry_policy(given: Option<&RawValue>) -> Result<(), String>
     Ok(())
 }
 
-/// Writes metadata as clients see it: with the defaults of what is not set.
-pub(crate) fn write(metadata: &Object<'_>, limits: &Limits, out: &mut Vec<u8>) {
+/// Writes metadata as clients see it: with the defaults of what is not set but always shown.
+pub(crate) fn write(metadata: &Object<'_>, always: &[&str], limits: &Limits, out: &mut Vec<u8>) {
     let default = |key: &str| match key {
         MAX_POST => Some(limits.max_messages_post_size.to_string()),
         TTL => Some(limits.default_message_ttl.to_string()),
         DELAY => Some(limits.default_message_delay.to_string()),
         ENCRYPT => Some("false".to_owned()),
-        _ => SHOWN.contains(&key).then(|| "null".to_owned()),
+        _ => always.contains(&key).then(|| "null".to_owned()),
     };
     out.push(b'{');
     let mut first = true;
@@ -174,7 +176,7 @@ pub(crate) fn write(metadata: &Object<'_>, limits: &Limits, out: &mut Vec<u8>) {
         json::member(key, shown.as_deref().unwrap_or(value.get()), first, out);
         first = false;
     }
-    for key in SHOWN.iter().filter(|key| metadata.get(key).is_none()) {
+    for key in always.iter().filter(|key| metadata.get(key).is_none()) {
         json::member(key, &default(key).unwrap_or_default(), first, out);
         first = false;
     }

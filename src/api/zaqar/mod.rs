@@ -9,6 +9,7 @@
 mod bound;
 mod caller;
 mod claims;
+mod collection;
 mod confirmation;
 mod document;
 mod error;

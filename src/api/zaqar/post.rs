@@ -1,5 +1,6 @@
 //! Posting messages: a request's bodies go into the log as the text they came as.
 
+use super::collection::path;
 use super::document::href;
 use super::error::{Failure, Refusal};
 use super::ids::message_id;
@@ -55,7 +56,7 @@ pub(crate) async fn enqueue(call: &Call<'_>) -> Result<Vec<String>, Refusal> {
 pub(crate) async fn post(call: &Call<'_>) -> Answer {
     let ids = enqueue(call).await?;
     let name = call.queue_name()?;
-    let mut location = format!("/v2/queues/{name}/messages");
+    let mut location = format!("{}/messages", path(name));
     if ids.len() <= LOCATION_IDS_MAX {
         location.push_str("?ids=");
         location.push_str(&ids.join(","));

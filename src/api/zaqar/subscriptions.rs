@@ -1,5 +1,6 @@
 //! Subscriptions: list, make, show, change, delete, confirm. Those that connections have are shown beside those that are stored.
 
+use super::collection::path;
 use super::confirmation::{self, Kind};
 use super::error::{Failure, Refusal};
 use super::json::{self, Object, Shape};
@@ -8,6 +9,7 @@ use super::query::{limit, link};
 use super::queues::links;
 use super::request::{Answer, Call, Success};
 use super::sockets::SocketSubscription;
+use crate::broker::queue::label;
 use crate::domain::push::{Notify, Push, Shared};
 use crate::domain::subscription::Subscription;
 use crate::domain::{Error, ProjectId, Resource, SubscriptionId, Timestamp};
@@ -54,7 +56,7 @@ impl Found {
             Self::Socket(socket) => (Some(socket.notify()), socket.created_at, false),
         };
         let Some(notify) = notify else { return };
-        let source = call.queue.as_ref().map_or("", |queue| queue.as_str());
+        let source = call.queue.as_ref().map_or("", label);
         out.extend_from_slice(
             format!("{{\"id\": \"{}\", \"source\": \"{source}\", \"subscriber\": ", self.id()).as_bytes(),
         );
@@ -348,5 +350,5 @@ fn parse(text: &str) -> Option<SubscriptionId> {
 
 /// The path of the queue's subscriptions.
 fn collection(call: &Call<'_>) -> String {
-    format!("/v2/queues/{}/subscriptions", call.queue.as_ref().map_or("", |queue| queue.as_str()))
+    format!("{}/subscriptions", call.queue.as_ref().map(path).unwrap_or_default())
 }

@@ -8,6 +8,7 @@ mod messages;
 mod queues;
 mod sharing;
 mod subscriptions;
+mod topics;
 
 use super::{Zaqar, ZaqarOptions, configure};
 use crate::auth::signed_url::UrlKey;
