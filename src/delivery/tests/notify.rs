@@ -23,7 +23,7 @@ impl World {
     fn tell(&self, receiver: &Receiver, require_confirmation: bool) -> Delivery {
         let notifications = Some(Notifications { require_confirmation, ..Notifications::default() });
         let (scope, runtime) = (Scope { endpoints: false, notifications }, Handle::current());
-        let placement = Arc::new(Everything);
+        let placement = Arc::new(Everything::default());
         let outward = (receiver.sender(loopback()), scope);
         Delivery::start(self.broker.clone(), outward, placement, Arc::clone(&self.metrics), 64, runtime)
     }
@@ -116,7 +116,7 @@ async fn retries_go_on_where_they_were_after_a_restart() {
     world.post("1", None).await;
     until("two attempts", || async { bodies(&receiver, "/").len() == 2 }).await;
     delivery.stop(PATIENCE).await;
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let delivery = world.tell(&receiver, false);
     until("a third attempt", || async { bodies(&receiver, "/").len() == 3 }).await;
     assert!(begun.elapsed() < Duration::from_secs(8), "by its own pause, not by a lease that must end first");
@@ -176,7 +176,8 @@ async fn an_address_that_is_not_allowed_is_never_spoken_to() {
     let scope = Scope { endpoints: false, notifications: Some(Notifications::default()) };
     let outward = (receiver.sender(guard::Guard::default()), scope);
     let metrics = Arc::clone(&world.metrics);
-    let delivery = Delivery::start(world.broker.clone(), outward, Arc::new(Everything), metrics, 64, Handle::current());
+    let delivery =
+        Delivery::start(world.broker.clone(), outward, Arc::new(Everything::default()), metrics, 64, Handle::current());
     world.post("1", None).await;
     until("a failure", || async {
         let condition = delivery.condition(subscription.id);
