@@ -70,7 +70,10 @@ async fn a_topic_has_a_name_as_queues_have_and_no_claims() {
     for wrong in ["/v2/topics/", "/v2/topics/a%20b", "/v2/topics/topic%3At/messages"] {
         world.get(wrong).await.says(400, "The format of the submitted topic name or project id is not valid.");
     }
-    world.get("/v2/queues/topic%3At").await.says(400, "The format of the submitted queue name or project id is not valid.");
+    world
+        .get("/v2/queues/topic%3At")
+        .await
+        .says(400, "The format of the submitted queue name or project id is not valid.");
     for nothing in ["/v2/topics/t/claims", "/v2/topics/t/share"] {
         assert_eq!(world.call("POST", nothing, "{}").await.body, r#"{"title": "404 Not Found"}"#);
     }
