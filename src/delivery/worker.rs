@@ -211,11 +211,15 @@ impl Worker {
 
     /// A fence whose lease lasts for a whole delivery.
     async fn lease(&mut self) -> Result<Fence> {
-        if let Some(lease) = self.lease.filter(|lease| self.lasts(*lease)) {
+        // A message that counts its attempts is not to be given back untried because the wait for it was long.
+        let wait = if self.push.notify().is_some() { WAIT_FOR_LEASES } else { Duration::ZERO };
+        let left = |lease: &WorkerLease| lease.deadline.since(self.inner.broker.now());
+        if let Some(lease) = self.lease.filter(|lease| left(lease) >= self.needed().saturating_add(wait)) {
             return Ok(lease.fence);
         }
         // Twice what is needed: a busy subscription appends an event for its lease now and then, not at each delivery.
-        let lease = self.acquire().await?;
+        let lasts = self.needed().saturating_mul(2).saturating_add(wait);
+        let lease = self.acquire(lasts).await?;
         if self.lease.is_none() && self.subscription.settings.mode == AckMode::Individual {
             // What a worker before this one held and did not finish.
             let held = Targets::Group(self.group());
@@ -226,8 +230,8 @@ impl Worker {
     }
 
     /// Becomes the worker; at once when the one before is on a node that is gone.
-    async fn acquire(&self) -> Result<WorkerLease> {
-        let (broker, lasts) = (&self.inner.broker, self.needed().saturating_mul(2));
+    async fn acquire(&self, lasts: Duration) -> Result<WorkerLease> {
+        let broker = &self.inner.broker;
         match broker.acquire_worker(&self.subscription, lasts, None).await {
             Err(Error::NotTheWorker) => {}
             acquired => return acquired,
@@ -319,10 +323,14 @@ impl Worker {
                 Err(Unanswered(why)) => (0, Told::Failed(why)),
             },
         };
+        if matches!(told, Told::Later(_)) {
+            // Nothing was tried.
+            return told;
+        }
         let took = self.monotonic().saturating_sub(begun);
         let taken = told == Told::Taken;
         // An endpoint that refuses a message is well; one that is silent, broken or asks for a rest is not.
-        let well = matches!(told, Told::Taken | Told::Later(_)) || !(status == 0 || status == 429 || status >= 500);
+        let well = taken || !(status == 0 || status == 429 || status >= 500);
         self.endpoint.circuit.lock().note(well, self.monotonic());
         figures.attempt(status, taken.then_some(deliveries.len()), took);
         told

@@ -5,11 +5,13 @@ import email
 import email.policy
 import json
 import os
+import ssl
 import time
 import types
 import uuid
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 import server as servers
 import webhook
@@ -39,17 +41,27 @@ class Mailbox:
         return [mail for recipients, mail in list(self.mails) if recipients == [address]]
 
 
+class Smtp(Controller):
+    """An SMTP server on a free port."""
+
+    def __init__(self, mailbox, **more):
+        super().__init__(mailbox, hostname="127.0.0.1", port=0, **more)
+
+    def _trigger_server(self):
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
 @contextlib.contextmanager
 def world(options):
     with servers.folder("notifications") as folder:
         files = webhook.certificate(folder, "known")
         mailbox = Mailbox()
-        smtp = Controller(mailbox, hostname="127.0.0.1", port=0)
+        smtp = Smtp(mailbox)
         smtp.start()
         try:
-            port = smtp.server.sockets[0].getsockname()[1]
             settings = ["push.allow_networks=127.0.0.0/8", "push.ca_file=" + files[0], "push.timeout_seconds=2", "zaqar.smtp_host=127.0.0.1",
-                        "zaqar.smtp_port=%d" % port, "zaqar.smtp_tls=off", "zaqar.mails_per_minute=30"]
+                        "zaqar.smtp_port=%d" % smtp.port, "zaqar.smtp_tls=off", "zaqar.mails_per_minute=30"]
             with webhook.open_at(files) as hook, zaqar.running("zaqar-notifications", settings) as server:
                 yield types.SimpleNamespace(server=server, hook=hook, mailbox=mailbox, folder=folder, files=files, settings=settings)
         finally:
@@ -184,6 +196,31 @@ def test_mail_is_sent_with_the_uris_subject_before_the_options(world):
     same(other["from"], "Zaqar Notifications <no-reply@openstack.org>")
     body = {"ttl": 300, "body": {"ä": 1}, "Message_Type": "Notification", "queue_name": "q"}
     same((json.loads(mail.get_content()), mail.get_content_type()), (body, "text/plain"))
+
+
+def test_mail_goes_over_tls_and_after_a_login(world):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*world.files)
+    logins = []
+
+    def authenticator(_server, _session, _envelope, _mechanism, login):
+        logins.append((login.login, login.password))
+        return AuthResult(success=True)
+
+    mailbox = Mailbox()
+    smtp = Smtp(mailbox, ssl_context=tls, authenticator=authenticator, auth_required=True, auth_require_tls=False)
+    smtp.start()
+    try:
+        settings = world.settings + ["zaqar.smtp_port=%d" % smtp.port, "zaqar.smtp_tls=implicit", "zaqar.smtp_user_name=me", "zaqar.smtp_user_password=secret"]
+        with zaqar.running("zaqar-smtps", settings) as server:
+            client = zaqar.Client(server)
+            subscribe(client, "mailto:tls@b.example")
+            client.post(1)
+            until(lambda: mailbox.to("tls@b.example"), SECONDS, lambda: "the mail: " + server.tail())
+            same(logins[0], (b"me", b"secret"))
+            assert b"secret" not in server.all_output()
+    finally:
+        smtp.stop()
 
 
 def test_no_more_mails_a_minute_than_a_project_may(world):

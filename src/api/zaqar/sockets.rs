@@ -117,7 +117,7 @@ impl Following {
         let topic = zaqar.queue_made(project, queue).await?.topic;
         let feed = notifier.follow(&topic, label(queue)).await?;
         let subscription = Arc::new(SocketSubscription {
-            id: SubscriptionId(uuid::Uuid::now_v7().as_u128()),
+            id: SubscriptionId(zaqar.broker.fresh_identity(zaqar.now())),
             project: topic.project,
             queue: queue.clone(),
             created_at: zaqar.now(),

@@ -125,7 +125,7 @@ async fn claims_are_made_shown_renewed_and_released() {
     assert_eq!(client.ask("claim_create", json!({ "queue_name": "q" })).await, (204, json!({ "claim_id": null })));
     let ids = client.post(&[json!(1), json!(2)]).await;
     let (status, claim) =
-        client.ask("claim_create", json!({ "queue_name": "q", "ttl": 100, "grace": 60, "limit": 1 })).await;
+        client.ask("claim_create", json!({ "queue_name": "q", "ttl": 100, "grace": 60, "limit": 2 })).await;
     let id = claim["claim_id"].clone();
     assert_eq!((status, &claim["messages"][0]["claim_id"], &claim["messages"][0]["id"]), (201, &id, &ids[0]));
     let named = || json!({ "queue_name": "q", "claim_id": id });
