@@ -7,6 +7,7 @@
 pub(crate) mod fields;
 mod kinds;
 mod push;
+mod records;
 #[cfg(test)]
 mod tests;
 
