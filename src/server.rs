@@ -22,6 +22,7 @@ pub mod private;
 mod push;
 mod service;
 mod sockets;
+mod stages;
 mod tls;
 mod welcome;
 mod zaqar;

@@ -1,6 +1,7 @@
 //! What a configuration must satisfy, setting by setting and across settings. Each message names the setting and what to do.
 
 use super::keys::{KEYS, Kind};
+use super::zaqar::STAGES;
 use super::{Config, Invalid, StoreUrl, places};
 use crate::domain::network::Network;
 use std::path::Path;
@@ -17,6 +18,7 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     }
     choice("ams.auth_option", &config.ams.auth_option)?;
     choice("zaqar.auth_strategy", &config.zaqar.auth_strategy)?;
+    choice("zaqar.smtp_tls", &config.zaqar.smtp_tls)?;
     choice("zaqar.limits.client_id_uuid_safe", &config.zaqar.limits.client_id_uuid_safe)?;
     choice("store.cql.consistency", &config.store.cql.consistency)?;
     choice("log.format", &config.log.format)?;
@@ -26,6 +28,7 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     check_listeners(config)?;
     check_zaqar(config)?;
     check_keystone(config)?;
+    check_notifications(config)?;
     check_networks(&config.push.allow_networks)?;
     check_secrets(config)?;
     check_cluster(config)?;
@@ -83,6 +86,35 @@ fn check_keystone(config: &Config) -> Result<(), Invalid> {
         }
     }
     Ok(())
+}
+
+fn check_notifications(config: &Config) -> Result<(), Invalid> {
+    let zaqar = &config.zaqar;
+    let stages = zaqar.stages();
+    if let Some(unknown) = stages.iter().find(|stage| !STAGES.contains(&stage.as_str())) {
+        let known = STAGES.join(" or ");
+        return Err(Invalid(format!("zaqar.pipeline: `{unknown}` is no stage; write {known}, with a comma between")));
+    }
+    if stages.iter().any(|stage| stage == "json_schema") == zaqar.json_schema_file.is_empty() {
+        return Err(Invalid(
+            "zaqar.json_schema_file and the stage json_schema in zaqar.pipeline belong together: set both, or none"
+                .to_owned(),
+        ));
+    }
+    if zaqar.require_confirmation && zaqar.signed_url_secret.reveal().is_empty() {
+        return Err(Invalid(
+            "zaqar.require_confirmation: subscribers confirm by signed URLs; set zaqar.signed_url_secret, too"
+                .to_owned(),
+        ));
+    }
+    let known = ["http", "https", "mailto", "trust+http", "trust+https"];
+    match zaqar.schemes().iter().find(|scheme| !known.contains(&scheme.as_str())) {
+        Some(unknown) => Err(Invalid(format!(
+            "zaqar.limits.subscriber_types: `{unknown}` cannot be told anything; write some of {}",
+            known.join(",")
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_cluster(config: &Config) -> Result<(), Invalid> {
@@ -237,6 +269,8 @@ fn integer(config: &Config, name: &str) -> u64 {
         "limits.connections" => limits.connections as u64,
         "limits.waiting_pulls" => limits.waiting_pulls as u64,
         "limits.drain_seconds" => limits.drain_seconds,
+        "zaqar.smtp_port" => u64::from(config.zaqar.smtp_port),
+        "zaqar.mails_per_minute" => u64::from(config.zaqar.mails_per_minute),
         "ams_x509.reload_seconds" => config.ams_x509.reload_seconds,
         "retention.days" => config.retention.days,
         "retention.bytes" => config.retention.bytes,

@@ -27,9 +27,9 @@ pub(super) fn body(push: &Push, subscription: &str, deliveries: &[Delivery]) -> 
             let text = first.map(|item| std::mem::take(&mut item.message.data)).unwrap_or_default();
             serde_json::to_vec(&Post { text, username, channel })
         }
-        (Target::Notify(_), _) => Ok(Vec::new()),
         (Target::Webhook(webhook), Some(first)) if webhook.messages_max == 1 => serde_json::to_vec(first),
-        (Target::Webhook(_), _) => serde_json::to_vec(&Items { messages: items }),
+        // Subscribers of queues are told otherwise (`notification`).
+        (Target::Webhook(_) | Target::Notify(_), _) => serde_json::to_vec(&Items { messages: items }),
     };
     bytes.map(Bytes::from)
 }

@@ -75,11 +75,12 @@ impl Service {
             }
             open_audit(config, &foundation.broker, options.retention).await?;
             let Foundation { engine, broker, auth } = &foundation;
-            let zaqar = Arc::new(zaqar::dialect(config, &foundation, &metrics)?);
             let push = Pushing::start(config, &foundation, &metrics).await?;
+            let delivery = push.as_ref().map(Pushing::delivery);
+            let zaqar = Arc::new(zaqar::dialect(config, &foundation, delivery, &metrics)?);
             let ams = Ams::new(broker.clone(), auth.clone(), metrics, options);
-            let ams = Arc::new(match &push {
-                Some(push) => ams.with_push(push.of_ams(&config.ams)),
+            let ams = Arc::new(match push.as_ref().and_then(|push| push.of_ams(&config.ams)) {
+                Some(push) => ams.with_push(push),
                 None => ams,
             });
             let tls = sockets.ams_tls.zip(certificate.as_ref().map(Certificate::server_config));

@@ -142,7 +142,8 @@ mod tests {
 
     fn facts_of(config: &Config, admin: Option<&Token>) -> String {
         let at = |port| Some(std::net::SocketAddr::from(([127, 0, 0, 1], port)));
-        let addresses = Addresses { ams: at(8080), ams_tls: at(8443), ams_x509: None, zaqar: None, ops: at(8081) };
+        let (ams, ams_tls, ops) = (at(8080), at(8443), at(8081));
+        let addresses = Addresses { ams, ams_tls, ams_x509: None, zaqar: None, zaqar_websocket: None, ops };
         text(&Facts { config, addresses, trust: Some(Path::new("/x/cert.pem")), admin, at: Offset(7) })
     }
 

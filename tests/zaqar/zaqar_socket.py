@@ -136,6 +136,62 @@ def test_a_signed_url_opens_its_queue(server):
         line.ask("message_list", forged, queue_name="other").of(403)
 
 
+def test_a_connection_is_told_what_is_posted_until_it_closes(server):
+    http = zaqar.Client(server, project=uuid.uuid4().hex)
+    http.post("before", ttl=300)
+    for packed in (False, True):
+        with Socket(server, project=http.project, packed=packed) as line:
+            made = line.ask("subscription_create", queue_name="q", ttl=10_000).of(201)
+            same(made["message"], "Subscription q created.")
+            named = {"queue_name": "q", "subscription_id": made["subscription_id"]}
+            same(line.ask("subscription_create", queue_name="q").of(409), "Subscription q not created.")
+            http.post({"deep": [1, None]}, "é", ttl=300)
+            told = [line.pushed() for _ in range(2)]
+            same([push["body"] for push in told], [{"deep": [1, None]}, "é"])
+            same((told[0]["Message_Type"], told[0]["queue_name"], told[0]["ttl"]), ("Notification", "q", 300))
+            line.post("q", "own")
+            same(line.pushed()["body"], "own", "one's own are told, too")
+            shown = line.ask("subscription_get", **named).of(200)
+            same((shown["source"], shown["ttl"], shown["id"]), ("q", 10_000, made["subscription_id"]))
+            same(line.ask("subscription_list", queue_name="q").of(200)["subscriptions"], [shown])
+            listed = http.call("GET", http.queue("/subscriptions")).of(200)["subscriptions"]
+            same([one["id"] for one in listed], [shown["id"]])
+        gone = http.queue("/subscriptions/") + made["subscription_id"]
+        runner.until(lambda gone=gone: http.call("GET", gone).status == 404, 10, "the subscription goes with its connection")
+    same(http.call("GET", http.queue("/stats")).of(200)["messages"]["total"], 7, "who is told takes nothing away")
+
+
+def test_a_subscription_that_is_removed_tells_nothing_more(server):
+    http = zaqar.Client(server, project=uuid.uuid4().hex)
+    with Socket(server, project=http.project) as line:
+        kept = line.ask("subscription_create", queue_name="kept").of(201)["subscription_id"]
+        removed = line.ask("subscription_create", queue_name="removed").of(201)["subscription_id"]
+        same(line.ask("subscription_delete", queue_name="removed", subscription_id=removed).of(204), "Subscription %s removed." % removed)
+        said = line.ask("subscription_get", queue_name="removed", subscription_id=removed).of(404)["error"]
+        same(said, "Subscription %s for queue removed does not exist." % removed)
+        http.post("no", name="removed", ttl=300)
+        http.post("yes", name="kept", ttl=300)
+        same(line.pushed()["body"], "yes")
+        same(http.call("DELETE", http.queue("/subscriptions/" + kept, "kept")).status, 204)
+        runner.until(lambda: line.ask("subscription_get", queue_name="kept", subscription_id=kept).status == 404, 10, "it is over")
+        webhook = line.ask("subscription_create", queue_name="kept", subscriber="http://127.0.0.1:1/x", ttl=60).of(201)
+        same(len(line.ask("subscription_list", queue_name="kept").of(200)["subscriptions"]), 1)
+        line.ask("subscription_delete", queue_name="kept", subscription_id=webhook["subscription_id"]).of(204)
+        for wrong in ({"ttl": 5}, {"subscriber": "nope://x"}, {"ttl": "x"}, {"options": []}):
+            line.ask("subscription_create", queue_name="kept", **wrong).of(400)
+
+
+def test_a_slow_listener_misses_nothing_and_replies_come_between_pushes(_server):
+    with zaqar.running("zaqar-slow") as server, connect(server) as line:
+        http = zaqar.Client(server, project=line.project)
+        line.ask("subscription_create", queue_name="q").of(201)
+        for at in range(0, 300, 5):
+            http.post(*["%03d" % n + "x" * 20_000 for n in range(at, at + 5)], ttl=300)
+        # Far more than any buffer holds was posted before the first was read.
+        line.ask("queue_get_stats", queue_name="q").of(200)
+        same([line.pushed()["body"][:3] for _ in range(300)], ["%03d" % n for n in range(300)])
+
+
 def test_requests_are_answered_in_order_however_many_are_sent_at_once(server):
     with connect(server) as line:
         headers = {"Client-ID": line.client, "X-Project-ID": line.project}

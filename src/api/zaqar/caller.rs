@@ -1,5 +1,6 @@
 //! Who asks, and whether his request's head is in order: the checks before every handler, in the contract's order (`zaqar-v2.md` §1.3).
 
+use super::collection::Collection;
 use super::error::Failure;
 use super::routes::Match;
 use super::{Zaqar, ZaqarOptions, times};
@@ -123,7 +124,7 @@ pub(crate) fn admit(
         return Err(Failure::EMPTY_PROJECT);
     }
     if let Some(queue) = &found.queue {
-        check_names(queue, &project)?;
+        check_names(found.collection(), queue, &project)?;
     }
     let roles = || text(headers, "x-roles").or_else(|| text(headers, "x-role")).unwrap_or_default().into_owned();
     let roles = roles_of(zaqar, options, known.as_ref(), signed, roles);
@@ -146,10 +147,14 @@ pub(crate) fn roles_of(
     }
 }
 
-/// Refuses what is no queue's name, and a project's id that none can have who names a queue.
-pub(crate) fn check_names(queue: &str, project: &str) -> Result<(), Failure> {
-    let fits = is_queue_name(queue) && project.chars().count() <= PROJECT_MAX;
-    if fits { Ok(()) } else { Err(Failure::WRONG_QUEUE) }
+/// Refuses what is no name of a queue or topic, and a project's id that none can have who names one.
+pub(crate) fn check_names(collection: Collection, name: &str, project: &str) -> Result<(), Failure> {
+    let fits = is_queue_name(name) && project.chars().count() <= PROJECT_MAX;
+    match collection {
+        _ if fits => Ok(()),
+        Collection::Queues => Err(Failure::WRONG_QUEUE),
+        Collection::Topics => Err(Failure::WRONG_TOPIC),
+    }
 }
 
 /// Whether a text is a queue's name.

@@ -1,5 +1,6 @@
 //! Looking at messages, and deleting them with a claim, without, in bulk and by pop. Posting is in `post`.
 
+use super::collection::path;
 use super::document::View;
 use super::error::{Failure, Refusal};
 use super::ids;
@@ -7,9 +8,9 @@ use super::json;
 use super::metadata::Posting;
 use super::projects::missing_is_none;
 use super::query::{limit, link};
-use super::queues::links;
+use super::queues::{links, missing_queue};
 use super::request::{Answer, Call, Success};
-use crate::broker::queue::{BrowseRequest, Deletion, Queue, QueueMessage};
+use crate::broker::queue::{BrowseRequest, Deletion, Queue, QueueMessage, label};
 use crate::domain::subscription::GroupId;
 use crate::domain::{Name, Offset, Timestamp};
 
@@ -76,7 +77,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
     parameters.extend(query.boolean("include_claimed")?.map(|claimed| ("include_claimed", claimed.to_string())));
     parameters.extend(delayed.map(|delayed| ("include_delayed", delayed.to_string())));
     parameters.push(("marker", ids::message_id(&queue.topic, last.published.offset)));
-    let next = link(&format!("/v2/queues/{}/messages", queue.topic.name), &parameters);
+    let next = link(&format!("{}/messages", path(&queue.topic.name)), &parameters);
     let mut out = b"{\"messages\": ".to_vec();
     view(call, &queue).write_all(&messages, &mut out);
     out.extend_from_slice(b", \"links\": ");
@@ -119,7 +120,7 @@ async fn by_ids(call: &Call<'_>) -> Answer {
     }
     let ids = call.query.list("ids").unwrap_or_default();
     let listed: Vec<_> = ids.iter().map(|id| format!("'{}'", id.replace('\\', "\\\\").replace('\'', "\\'"))).collect();
-    let (listed, queue, project) = (listed.join(", "), call.queue_name()?, &call.caller.project);
+    let (listed, queue, project) = (listed.join(", "), label(call.queue_name()?), &call.caller.project);
     Err(Failure::not_found(format!(
         "No messages with IDs: [{listed}] found in the queue {queue} for project {project}."
     ))
@@ -130,7 +131,7 @@ async fn by_ids(call: &Call<'_>) -> Answer {
 pub(crate) async fn one(call: &Call<'_>) -> Result<(Queue, QueueMessage), Refusal> {
     let (name, project) = (call.queue_name()?, &call.caller.project);
     let Some(queue) = queue(call).await? else {
-        return Err(Failure::not_found(format!("Queue {name} does not exist for project {project}")).into());
+        return Err(missing_queue(name, project).into());
     };
     let found = find(call, &queue, &offsets(&queue, &[call.id])).await?;
     let message = found.into_iter().next().ok_or_else(|| missing(call, name))?;
@@ -147,7 +148,7 @@ pub(crate) async fn get(call: &Call<'_>) -> Answer {
 
 fn missing(call: &Call<'_>, queue: &Name) -> Failure {
     let (id, project) = (call.id, &call.caller.project);
-    Failure::not_found(format!("Message {id} does not exist in queue {queue} for project {project}"))
+    Failure::not_found(format!("Message {id} does not exist in queue {} for project {project}", label(queue)))
 }
 
 /// Deletes the path's message: a free one, or one that the named claim holds.

@@ -9,6 +9,8 @@
 mod bound;
 mod caller;
 mod claims;
+mod collection;
+mod confirmation;
 mod document;
 mod error;
 mod health;
@@ -27,14 +29,18 @@ mod request;
 mod routes;
 mod share;
 mod sockets;
+mod stages;
 mod stats;
+mod subscriptions;
 mod times;
 pub mod websocket;
 
 #[cfg(test)]
 mod tests;
 
-pub use notifier::{Feed, Notifier};
+pub use confirmation::Confirmation;
+pub use notifier::{Feed, Notice, Notifier};
+pub use stages::Stage;
 
 use crate::api::{LARGEST, LEAST, Room, RouteMetrics};
 use crate::auth::Auth;
@@ -82,6 +88,10 @@ pub struct Limits {
     pub max_messages_per_page: u64,
     /// Most messages of a claim or pop.
     pub max_messages_per_claim_or_pop: u64,
+    /// The ttl of subscriptions that come without one.
+    pub default_subscription_ttl: u64,
+    /// Most subscriptions of a page.
+    pub max_subscriptions_per_page: u64,
     /// Whether a Client-ID must be a UUID.
     pub client_id_strict: bool,
     /// Fewest characters of a Client-ID that need be no UUID.
@@ -106,6 +116,8 @@ impl Default for Limits {
             max_queues_per_page: 20,
             max_messages_per_page: 20,
             max_messages_per_claim_or_pop: 20,
+            default_subscription_ttl: 3_600,
+            max_subscriptions_per_page: 20,
             client_id_strict: true,
             min_length_client_id: 10,
             max_length_client_id: 36,
@@ -141,6 +153,10 @@ pub struct ZaqarOptions {
     pub body_time_max: Duration,
     /// How long a WebSocket may be silent until its client is asked whether it is there.
     pub silence: Duration,
+    /// The schemes that subscribers may have.
+    pub subscriber_types: Vec<String>,
+    /// How subscribers are asked to confirm; none where they need not.
+    pub confirmation: Option<Confirmation>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -158,6 +174,8 @@ impl Default for ZaqarOptions {
             retention: Retention { age: Duration::from_secs(limits.max_message_ttl), bytes: None },
             body_time_max: Duration::from_secs(60),
             silence: Duration::from_secs(75),
+            subscriber_types: ["http", "https", "mailto"].map(str::to_owned).to_vec(),
+            confirmation: None,
             limits,
         }
     }
@@ -183,6 +201,8 @@ pub struct Zaqar {
     sockets: sockets::Sockets,
     /// Who tells subscribers; none where nothing is told.
     notifier: Option<Arc<dyn Notifier>>,
+    /// What messages go through before they are stored, in this order.
+    stages: Vec<Arc<dyn Stage>>,
 }
 
 impl Zaqar {
@@ -201,6 +221,7 @@ impl Zaqar {
             closing: CancellationToken::new(),
             sockets: sockets::Sockets::default(),
             notifier: None,
+            stages: Vec::new(),
         }
     }
 
@@ -214,6 +235,12 @@ impl Zaqar {
     #[must_use]
     pub fn with_keystone(self, keystone: Keystone, users: Auth) -> Self {
         Self { keystone: Some(keystone), users: Some(users), ..self }
+    }
+
+    /// Has messages go through these stages, in this order, before they are stored.
+    #[must_use]
+    pub fn with_stages(self, stages: Vec<Arc<dyn Stage>>) -> Self {
+        Self { stages, ..self }
     }
 
     /// Puts other options in force, for requests from now on.

@@ -1,15 +1,15 @@
 //! Queues: list, make, show, change, delete, purge.
 
 use super::bound;
-use super::caller::is_queue_name;
+use super::collection::{Collection, path};
 use super::error::{Failure, Refusal};
 use super::json::{self, Object};
 use super::metadata::{self, check, dead_letter_policy};
 use super::patch;
 use super::projects::missing_is_none;
-use super::query::{self, Query, limit, link};
+use super::query::{self, limit, link};
 use super::request::{Answer, Call, Success};
-use crate::broker::queue::Queue;
+use crate::broker::queue::{Queue, label};
 use crate::domain::topic::Topic;
 use crate::domain::{Error, Name};
 use bytes::Bytes;
@@ -38,21 +38,21 @@ pub(crate) async fn page(call: &Call<'_>) -> Result<Page, Refusal> {
     let with_count = query.boolean("with_count")?;
     let most = call.options.limits.max_queues_per_page;
     let size = limit(asked, most, |most| format!("Limit must be at least 1 and no greater than {most}."))?;
-    let (marker, part) = (query.text("marker"), query.text("name"));
+    let marker = query.text("marker").map(|marker| call.collection.stored(marker));
+    let part = query.text("name");
     let filters: Vec<_> = query.others(&PARAMETERS).collect();
     let (mut queues, mut count) = (Vec::new(), 0);
     if let Some(project) = call.zaqar.project(&call.caller.project).await? {
         let shown = bound::visible(call.zaqar, call.options, &call.caller).await?;
         let visible = |topic: &Topic| {
-            let name = topic.name.as_str();
-            is_queue_name(name)
+            call.collection.has(&topic.name)
                 && shown(topic)
-                && part.is_none_or(|part| name.contains(part))
+                && part.is_none_or(|part| label(&topic.name).contains(part))
                 && has_all(topic, &filters)
         };
-        queues = call.zaqar.broker.topics_by_name(project, marker, size, &visible).await?;
+        queues = call.zaqar.broker.topics_by_name(project, marker.as_deref(), size, &visible).await?;
         if with_count == Some(true) {
-            let all = |topic: &Topic| is_queue_name(topic.name.as_str()) && shown(topic);
+            let all = |topic: &Topic| call.collection.has(&topic.name) && shown(topic);
             count = call.zaqar.broker.topics_by_name(project, None, usize::MAX, &all).await?.len();
         }
     }
@@ -62,17 +62,18 @@ pub(crate) async fn page(call: &Call<'_>) -> Result<Page, Refusal> {
 /// A project's queues by name.
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let Page { queues, detailed, count } = page(call).await?;
-    let mut out = b"{\"queues\": ".to_vec();
+    let mut out = format!("{{\"{}\": ", call.collection.word()).into_bytes();
     json::array(&queues, &mut out, |queue, out| {
-        out.extend_from_slice(format!("{{\"name\": \"{0}\", \"href\": \"/v2/queues/{0}\"", queue.name).as_bytes());
+        let (name, href) = (label(&queue.name), path(&queue.name));
+        out.extend_from_slice(format!("{{\"name\": \"{name}\", \"href\": \"{href}\"").as_bytes());
         if detailed {
             out.extend_from_slice(b", \"metadata\": ");
-            metadata::write(&metadata::stored(queue), &call.options.limits, out);
+            metadata::write(&metadata::stored(queue), shown_of(call), &call.options.limits, out);
         }
         out.push(b'}');
     });
     out.extend_from_slice(b", \"links\": ");
-    let next = queues.last().map(|last| next_page(&call.query, last));
+    let next = queues.last().map(|last| next_page(call, last));
     links(next.transpose()?.as_deref(), &mut out);
     if count > 0 {
         out.extend_from_slice(format!(", \"count\": {count}").as_bytes());
@@ -82,16 +83,16 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
 }
 
 /// The link to what follows the queue that is the last of a page.
-fn next_page(query: &Query, last: &Topic) -> Result<String, Failure> {
-    let mut parameters = Vec::new();
+fn next_page(call: &Call<'_>, last: &Topic) -> Result<String, Failure> {
+    let (query, mut parameters) = (&call.query, Vec::new());
     parameters.extend(query.integer("limit")?.map(|asked| ("limit", asked.to_string())));
     parameters.extend(query.boolean("detailed")?.map(|detailed| ("detailed", detailed.to_string())));
     parameters.extend(query.text("name").map(|part| ("name", part.to_owned())));
     parameters.extend(query.boolean("with_count")?.map(|with_count| ("with_count", with_count.to_string())));
     // Quirk 19, mended: a filtered list stays filtered.
     parameters.extend(query.others(&PARAMETERS).map(|(name, value)| (name, value.to_owned())));
-    parameters.push(("marker", last.name.to_string()));
-    Ok(link("/v2/queues", &parameters))
+    parameters.push(("marker", label(&last.name).to_owned()));
+    Ok(link(&format!("/v2/{}", call.collection.word()), &parameters))
 }
 
 /// Writes the links of a page: the next one, if any.
@@ -149,7 +150,7 @@ pub(crate) async fn make(call: &Call<'_>) -> Result<bool, Refusal> {
 /// Makes the path's queue.
 pub(crate) async fn create(call: &Call<'_>) -> Answer {
     let made = make(call).await?;
-    let location = format!("/v2/queues/{}", call.queue_name()?);
+    let location = path(call.queue_name()?);
     Ok(if made { Success::created(location, Vec::new()) } else { Success::nothing().at(location) })
 }
 
@@ -162,7 +163,7 @@ pub(crate) async fn get(call: &Call<'_>) -> Answer {
 
 fn shown(call: &Call<'_>, metadata: &Object<'_>) -> Success {
     let mut out = Vec::new();
-    metadata::write(metadata, &call.options.limits, &mut out);
+    metadata::write(metadata, shown_of(call), &call.options.limits, &mut out);
     Success::json(out)
 }
 
@@ -176,7 +177,7 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
         return Err(Failure::WRONG_PATCH.into());
     }
     let changes = patch::read(call.body.optional()?.unwrap_or_default())?;
-    let missing = || Refusal::from(missing_queue(call, name));
+    let missing = || Refusal::from(missing_queue(name, &call.caller.project));
     let queue = call.zaqar.queue(&call.caller.project, name).await?.ok_or_else(missing)?;
     // What the dialect says of the change; the broker says only that it was refused.
     let why = Mutex::new(None);
@@ -214,8 +215,18 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
     Ok(shown(call, &metadata))
 }
 
-fn missing_queue(call: &Call<'_>, name: &Name) -> Failure {
-    Failure::not_found(format!("Queue {name} does not exist for project {}", call.caller.project))
+/// What is said of a queue or topic that is not there.
+pub(crate) fn missing_queue(name: &Name, project: &str) -> Failure {
+    let (one, name) = (Collection::of(name).one(), label(name));
+    Failure::not_found(format!("{one} {name} does not exist for project {project}"))
+}
+
+/// The members that are always shown.
+fn shown_of(call: &Call<'_>) -> &'static [&'static str] {
+    match call.collection {
+        Collection::Queues => &metadata::SHOWN,
+        Collection::Topics => &metadata::SHOWN_OF_TOPICS,
+    }
 }
 
 /// Removes the path's queue with its messages and claims, if it is there.
@@ -226,9 +237,9 @@ pub(crate) async fn delete(call: &Call<'_>) -> Answer {
     Ok(Success::nothing())
 }
 
-/// Deletes all messages, claimed ones too, and ends their claims (quirk 13).
+/// Deletes all messages, claimed ones too, and ends their claims, and all subscriptions (quirk 13); or what of these a body names.
 pub(crate) async fn purge(call: &Call<'_>) -> Answer {
-    let mut messages = true;
+    let (mut messages, mut subscriptions) = (true, true);
     if let Some(body) = call.body.optional()? {
         let given = json::object(body)?;
         let missing = || Failure::request("Post body must contain key \"resource_types\".");
@@ -238,7 +249,11 @@ pub(crate) async fn purge(call: &Call<'_>) -> Answer {
         if types.iter().any(|kind| !matches!(kind.as_str(), "messages" | "subscriptions")) {
             return Err(wrong().into());
         }
-        messages = types.iter().any(|kind| kind == "messages");
+        let wanted = |name: &str| types.iter().any(|kind| kind == name);
+        (messages, subscriptions) = (wanted("messages"), wanted("subscriptions"));
+    }
+    if subscriptions {
+        super::subscriptions::delete_all(call).await?;
     }
     if let (true, Some(queue)) = (messages, call.zaqar.queue(&call.caller.project, call.queue_name()?).await?) {
         missing_is_none(call.zaqar.broker.purge_queue(&queue).await)?;

@@ -1,10 +1,11 @@
 //! One request from its head to its answer: the order of everything, and which function serves which route.
 
 use super::caller::{self, Caller};
+use super::collection::Collection;
 use super::error::{Failure, JSON, Refusal, translate, unknown};
 use super::query::Query;
 use super::routes::{Match, Operation, Route};
-use super::{Zaqar, ZaqarOptions, bound, claims, health, home, messages, post, queues, share, stats};
+use super::{Zaqar, ZaqarOptions, bound, claims, health, home, messages, post, queues, share, stats, subscriptions};
 use crate::api::{Large, SMALL, Unread, discard, hang_up, read_body};
 use crate::auth::keystone::Keystone;
 use crate::domain::Name;
@@ -120,7 +121,9 @@ pub(crate) struct Call<'a> {
     pub(crate) zaqar: &'a Zaqar,
     pub(crate) options: &'a ZaqarOptions,
     pub(crate) caller: Caller,
-    /// The path's queue, if it names one.
+    /// Whether the path is about queues or topics.
+    pub(crate) collection: Collection,
+    /// The path's queue or topic, if it names one.
     pub(crate) queue: Option<Name>,
     /// The path's id, as it is.
     pub(crate) id: &'a str,
@@ -259,7 +262,8 @@ async fn serve(
     caller: Caller,
     payload: &mut Payload,
 ) -> Answer {
-    let queue = found.queue.as_deref().and_then(caller::queue_name);
+    let collection = found.collection();
+    let queue = found.queue.as_deref().and_then(|name| collection.name(name));
     permit(zaqar, options, &caller, route.rule, queue.as_ref()).await?;
     let mut share = zaqar.bodies.share();
     let announced = request.headers().contains_key(CONTENT_LENGTH) || request.headers().contains_key(TRANSFER_ENCODING);
@@ -277,7 +281,8 @@ async fn serve(
     body.announced |= !body.bytes.is_empty();
     let query = Query::new(request.query_string());
     let patches = request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == PATCH);
-    dispatch(route.operation, &Call { zaqar, options, caller, queue, id: &found.id, query, body, patches }).await
+    dispatch(route.operation, &Call { zaqar, options, caller, collection, queue, id: &found.id, query, body, patches })
+        .await
 }
 
 #[rustfmt::skip]
@@ -301,6 +306,12 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::QueueStats => stats::stats(call).await,
         Op::QueuePurge => queues::purge(call).await,
         Op::QueueShare => share::share(call),
+        Op::SubscriptionsList => subscriptions::list(call).await,
+        Op::SubscriptionCreate => subscriptions::create(call).await,
+        Op::SubscriptionGet => subscriptions::get(call).await,
+        Op::SubscriptionUpdate => subscriptions::update(call).await,
+        Op::SubscriptionDelete => subscriptions::delete(call).await,
+        Op::SubscriptionConfirm => subscriptions::confirm(call).await,
         Op::PingGet => health::ping(call),
         Op::PingHead => Ok(Success::nothing()),
         Op::HealthGet => health::health(call).await,

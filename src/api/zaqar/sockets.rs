@@ -3,6 +3,7 @@
 
 use super::Zaqar;
 use super::notifier::Feed;
+use crate::broker::queue::label;
 use crate::domain::push::Notify;
 use crate::domain::{Error, Name, ProjectId, Resource, Result, SubscriptionId, Timestamp};
 use bytes::Bytes;
@@ -114,9 +115,9 @@ impl Following {
         let none = || Error::Unavailable("this server has no notification stage in zaqar.pipeline".to_owned());
         let notifier = zaqar.notifier.as_ref().ok_or_else(none)?;
         let topic = zaqar.queue_made(project, queue).await?.topic;
-        let feed = notifier.follow(&topic, queue.as_str()).await?;
+        let feed = notifier.follow(&topic, label(queue)).await?;
         let subscription = Arc::new(SocketSubscription {
-            id: SubscriptionId(uuid::Uuid::now_v7().as_u128()),
+            id: SubscriptionId(zaqar.broker.fresh_identity(zaqar.now())),
             project: topic.project,
             queue: queue.clone(),
             created_at: zaqar.now(),

@@ -1,5 +1,6 @@
 //! A queue's figures.
 
+use super::collection::Collection;
 use super::document::{View, href};
 use super::error::Refusal;
 use super::ids::message_id;
@@ -38,7 +39,11 @@ pub(crate) fn shown(
 ) -> String {
     let (claimed, free) = figures.map_or((0, 0), |(_, figures)| (figures.claimed, figures.free));
     let total = claimed + free;
-    let mut out = format!("{{\"messages\": {{\"claimed\": {claimed}, \"free\": {free}, \"total\": {total}");
+    let mut out = match call.collection {
+        // Nothing of a topic is claimed; only of a missing one the original says so.
+        Collection::Topics if figures.is_some() => format!("{{\"messages\": {{\"total\": {total}"),
+        _ => format!("{{\"messages\": {{\"claimed\": {claimed}, \"free\": {free}, \"total\": {total}"),
+    };
     if let Some((queue, figures)) = figures {
         let view = view(call, queue);
         for (which, message) in [("oldest", &figures.oldest), ("newest", &figures.newest)] {

@@ -165,6 +165,7 @@ impl World {
             duration: (wish & 8 != 0).then(|| Duration::from_secs(input.number())),
             grace: (wish & 16 != 0).then(|| Duration::from_secs(input.number())),
             except_producer: (wish & 32 != 0).then_some(ProducerId(1)),
+            early: wish & 64 != 0,
             worker: self.worker(input),
         }
     }

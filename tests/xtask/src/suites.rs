@@ -42,6 +42,7 @@ const SUITES: &[&str] = &[
     "cross_dialect",
     "examples",
     "zaqar_socket",
+    "zaqar_notifications",
     "zaqar_client",
     "zaqar_wire",
     "tools",

@@ -7,6 +7,8 @@ mod identity;
 mod messages;
 mod queues;
 mod sharing;
+mod subscriptions;
+mod topics;
 
 use super::{Zaqar, ZaqarOptions, configure};
 use crate::auth::signed_url::UrlKey;

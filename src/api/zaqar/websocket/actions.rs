@@ -11,7 +11,8 @@ use crate::api::zaqar::messages::{Deleted, Found, popped, view};
 use crate::api::zaqar::query::Query;
 use crate::api::zaqar::request::{Body, Call};
 use crate::api::zaqar::routes::Operation as Op;
-use crate::api::zaqar::{claims, messages, metadata, post, queues, stats};
+use crate::api::zaqar::{claims, messages, metadata, post, queues, stats, subscriptions};
+use crate::domain::{Error, SubscriptionId};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -83,6 +84,9 @@ const MARKER: (&str, Is) = ("marker", Is::Text);
 const TTL: (&str, Is) = ("ttl", Is::Integer);
 const GRACE: (&str, Is) = ("grace", Is::Integer);
 
+const SUBSCRIBER: (&str, Is) = ("subscriber", Is::Text);
+const SUBSCRIPTION: (&str, Is) = ("subscription_id", Is::Text);
+
 /// The table.
 const ACTIONS: &[Action] = &[
     action("queue_list", Op::QueuesList, &[]).may(&[MARKER, LIMIT, ("detailed", Is::Boolean)]),
@@ -118,6 +122,12 @@ const ACTIONS: &[Action] = &[
         .about("claim_id")
         .passing(Passes::Whole),
     action("claim_delete", Op::ClaimDelete, &[QUEUE, CLAIM]).about("claim_id"),
+    action("subscription_create", Op::SubscriptionCreate, &[QUEUE])
+        .may(&[SUBSCRIBER, TTL, ("options", Is::Object)])
+        .passing(Passes::Whole),
+    action("subscription_list", Op::SubscriptionsList, &[QUEUE]).may(&[MARKER, LIMIT]),
+    action("subscription_get", Op::SubscriptionGet, &[QUEUE, SUBSCRIPTION]).about("subscription_id"),
+    action("subscription_delete", Op::SubscriptionDelete, &[QUEUE, SUBSCRIPTION]).about("subscription_id"),
 ];
 
 /// What an action's body says.
@@ -198,29 +208,50 @@ impl Is {
 /// # Errors
 /// As over HTTP.
 pub(super) async fn perform(action: &Action, call: &Call<'_>) -> Result<Reply, Refusal> {
-    let nothing = || Reply::new(204, "{}");
     let queue = call.queue.as_ref().map_or("", |queue| queue.as_str());
-    Ok(match (action.operation, action.name) {
-        (Op::QueuesList, _) => queue_list(call).await?,
-        (Op::QueueCreate, _) => {
+    match action.operation {
+        Op::QueuesList | Op::QueueCreate | Op::QueueGet | Op::QueueDelete | Op::QueueStats | Op::QueuePurge => {
+            of_queue(action, call, queue).await
+        }
+        Op::ClaimCreate | Op::ClaimGet | Op::ClaimUpdate | Op::ClaimDelete => of_claim(action, call).await,
+        Op::SubscriptionCreate | Op::SubscriptionsList | Op::SubscriptionGet | Op::SubscriptionDelete => {
+            of_subscription(action, call, queue).await
+        }
+        _ => of_messages(action, call).await,
+    }
+}
+
+fn nothing() -> Reply {
+    Reply::new(204, "{}")
+}
+
+async fn of_queue(action: &Action, call: &Call<'_>, queue: &str) -> Result<Reply, Refusal> {
+    Ok(match action.operation {
+        Op::QueuesList => queue_list(call).await?,
+        Op::QueueCreate => {
             let status = if queues::make(call).await? { 201 } else { 204 };
             said(status, &format!("Queue {queue} created."))
         }
-        (Op::QueueGet, _) => {
+        Op::QueueGet => {
             let mut out = Vec::new();
             let found = messages::queue(call).await?;
             found.as_ref().map(|queue| metadata::stored(&queue.topic)).unwrap_or_default().write(&mut out);
             Reply::new(200, out)
         }
-        (Op::QueueDelete, _) => {
+        Op::QueueDelete => {
             queues::delete(call).await?;
             said(204, &format!("Queue {queue} removed."))
         }
-        (Op::QueueStats, _) => queue_stats(call).await?,
-        (Op::QueuePurge, _) => {
+        Op::QueueStats => queue_stats(call).await?,
+        _ => {
             queues::purge(call).await?;
             nothing()
         }
+    })
+}
+
+async fn of_messages(action: &Action, call: &Call<'_>) -> Result<Reply, Refusal> {
+    Ok(match (action.operation, action.name) {
         (Op::MessagesPost, _) => {
             let mut out = b"{\"message_ids\": ".to_vec();
             json::array(post::enqueue(call).await?, &mut out, |id, out| json::string(&id, out));
@@ -240,29 +271,77 @@ pub(super) async fn perform(action: &Action, call: &Call<'_>) -> Result<Reply, R
             messages::delete(call).await?;
             nothing()
         }
-        (Op::MessagesDelete, _) => match messages::delete_some(call).await? {
+        _ => match messages::delete_some(call).await? {
             Deleted::Named => nothing(),
             Deleted::Popped(found) => Reply::new(200, popped(call, found.as_ref())),
         },
-        (Op::ClaimCreate, _) => claim_create(call).await?,
-        (Op::ClaimGet, _) => {
-            let claims::Shown { age, ttl, found } =
-                claims::look(call).await.map_err(|error| missing_claim(call, error))?;
+    })
+}
+
+async fn of_claim(action: &Action, call: &Call<'_>) -> Result<Reply, Refusal> {
+    let missing = |error| missing(error, || format!("Claim {} does not exist.", call.id));
+    Ok(match action.operation {
+        Op::ClaimCreate => claim_create(call).await?,
+        Op::ClaimGet => {
+            let claims::Shown { age, ttl, found } = claims::look(call).await.map_err(missing)?;
             let mut out = format!("{{\"age\": {age}, \"ttl\": {ttl}, \"messages\": ").into_bytes();
             array(call, &found, &mut out);
             out.push(b'}');
             Reply::new(200, out)
         }
-        (Op::ClaimUpdate, _) => {
-            claims::renew(call).await.map_err(|error| missing_claim(call, error))?;
+        Op::ClaimUpdate => {
+            claims::renew(call).await.map_err(missing)?;
             said(204, &format!("Claim {} updated.", call.id))
         }
-        (Op::ClaimDelete, _) => {
+        _ => {
             claims::release(call).await?;
             said(204, &format!("Claim {} deleted.", call.id))
         }
-        _ => return Err(Failure::NO_ROUTE.into()),
     })
+}
+
+async fn of_subscription(action: &Action, call: &Call<'_>, queue: &str) -> Result<Reply, Refusal> {
+    let missing = |error| missing(error, || format!("Subscription {} for queue {queue} does not exist.", call.id));
+    Ok(match action.operation {
+        Op::SubscriptionCreate => subscribed(queue, subscriptions::make(call).await)?,
+        Op::SubscriptionsList => {
+            let mut out = b"{\"subscriptions\": ".to_vec();
+            json::array(subscriptions::page(call).await?, &mut out, |found, out| found.write(call, out));
+            out.push(b'}');
+            Reply::new(200, out)
+        }
+        Op::SubscriptionGet => {
+            let mut out = Vec::new();
+            subscriptions::find(call).await.map_err(missing)?.write(call, &mut out);
+            Reply::new(200, out)
+        }
+        _ => {
+            subscriptions::delete(call).await?;
+            said(204, &format!("Subscription {} removed.", call.id))
+        }
+    })
+}
+
+/// Whether an action makes the connection that asks for it the subscriber.
+pub(super) fn subscribes_itself(call: &Call<'_>, action: &Action) -> bool {
+    action.operation == Op::SubscriptionCreate && call.query.text(SUBSCRIBER.0).is_none()
+}
+
+/// What became of a subscription that was to be made.
+///
+/// # Errors
+/// When it was refused, other than for being there already.
+pub(super) fn subscribed(queue: &str, made: Result<SubscriptionId, Refusal>) -> Result<Reply, Refusal> {
+    match made {
+        Ok(id) => {
+            let text = format!("{{\"subscription_id\": \"{id}\", \"message\": \"Subscription {queue} created.\"}}");
+            Ok(Reply::new(201, text))
+        }
+        Err(Refusal::Said(Failure { status: 409, .. }) | Refusal::Met(Error::AlreadyExists(_))) => {
+            Ok(said(409, &format!("Subscription {queue} not created.")))
+        }
+        Err(other) => Err(other),
+    }
 }
 
 fn said(status: u16, text: &str) -> Reply {
@@ -317,12 +396,10 @@ fn listed(call: &Call<'_>, found: Option<&Found>) -> Vec<u8> {
     out
 }
 
-/// A claim that is not there, in this transport's words.
-fn missing_claim(call: &Call<'_>, refusal: Refusal) -> Refusal {
+/// What is not there, in this transport's words.
+fn missing(refusal: Refusal, text: impl FnOnce() -> String) -> Refusal {
     match refusal {
-        Refusal::Said(failure) if failure.status == 404 => {
-            Failure::not_found(format!("Claim {} does not exist.", call.id)).into()
-        }
+        Refusal::Said(failure) if failure.status == 404 => Failure::not_found(text()).into(),
         other => other,
     }
 }

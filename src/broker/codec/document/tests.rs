@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::acl::RoleName;
 use crate::domain::project::{Project, Quota};
-use crate::domain::push::{Mattermost, Push, Shared, Target, Webhook};
+use crate::domain::push::{Mattermost, Notify, Push, Shared, Target, Webhook};
 use crate::domain::registration::{Decision, Registration, RegistrationStatus};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schema::{Rules, Schema, SchemaKind};
@@ -113,6 +113,16 @@ fn mattermost() -> Push {
     Push { target, retry: RetryPolicy::SlowStart, decode: false, verified: true }
 }
 
+fn notify() -> Push {
+    let target = Target::Notify(Notify {
+        subscriber: "http://e".to_owned(),
+        options: Shared("{}".to_owned()),
+        ttl: Duration::from_micros(5),
+        since: Timestamp(6),
+    });
+    Push { target, retry: RetryPolicy::EachMessage, decode: false, verified: true }
+}
+
 fn account() -> Account {
     let text = str::to_owned;
     let user = User {
@@ -194,6 +204,7 @@ fn stored_forms_are_frozen() {
     let pushed = |push| truth(Standing::Deleting, None, Subscription { push: Some(push), ..subscription() });
     golden(&pushed(webhook()), &format!("{SUBSCRIPTION} {WEBHOOK}"));
     golden(&pushed(mattermost()), &format!("{SUBSCRIPTION} {MATTERMOST}"));
+    golden(&pushed(notify()), &format!("{SUBSCRIPTION} {NOTIFY}"));
     golden(&truth(Standing::Live, None, account()), ACCOUNT);
     golden(&Hint { holder: Some(1), given_up: None, incarnation: Incarnation(2) }, HINT_HELD);
     let given_up = Some((1, Timestamp(2)));
@@ -416,6 +427,16 @@ const MATTERMOST: &str = "
         06 01000000 6e
         07 01000000 63
         09 01000000 02
+        00";
+
+const NOTIFY: &str = "
+    0f 3b000000
+        01 01000000 03
+        02 08000000 687474703a2f2f65
+        05 02000000 7b7d
+        09 01000000 02
+        0a 08000000 0500000000000000
+        0b 08000000 0600000000000000
         00";
 
 const ACCOUNT: &str = "
