@@ -18,7 +18,8 @@ use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
 use cache::Cache;
 use keys::{
-    BindingKey, DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SchemaKey, SubjectKey, SubscriptionKey, TopicKey,
+    BindingKey, DataKeyOf, DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SchemaKey, SubjectKey, SubscriptionKey,
+    TopicKey,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,6 +66,7 @@ pub(crate) struct Documents {
     days: Cache<DayKey>,
     registrations: Cache<RegistrationId>,
     schemas: Cache<SchemaKey>,
+    data_keys: Cache<DataKeyOf>,
 }
 
 impl Documents {
@@ -96,6 +98,8 @@ impl Documents {
             key_checks: Cache::new(age_max, 1),
             days: Cache::new(age_max, 1),
             registrations: Cache::new(age_max, 1),
+            // A topic in use has its own in hand.
+            data_keys: Cache::new(age_max, 1),
             // They may be large.
             schemas: Cache::new(age_max, share.min(SCHEMAS_MAX)),
         }

@@ -25,6 +25,7 @@ mod registry;
 mod resolve;
 mod retention;
 mod schemas;
+pub(crate) mod sealing;
 pub mod subscription;
 pub(crate) mod sweeper;
 pub mod topic;
@@ -43,6 +44,7 @@ use crate::domain::Result;
 use crate::domain::subscription::{NodeId, Observer};
 use crate::storage::{Health, Store};
 use crate::telemetry::metrics::Metrics;
+use parking_lot::RwLock;
 use registry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -130,6 +132,8 @@ pub(crate) struct Inner {
     /// This broker in the nonces of its appends, and how many there were.
     writer: u128,
     appends: AtomicU64,
+    /// What wraps the data keys of encrypted logs; none until it is set.
+    wrap: RwLock<Option<Arc<dyn sealing::Wrap>>>,
     stopping: CancellationToken,
 }
 
@@ -152,6 +156,7 @@ impl Broker {
             waiting_pulls: Semaphore::new(options.waiting_pulls_max.min(Semaphore::MAX_PERMITS)),
             writer: options.random.id(),
             appends: AtomicU64::new(0),
+            wrap: RwLock::new(None),
             stopping: CancellationToken::new(),
             store,
             clock,

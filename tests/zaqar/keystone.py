@@ -27,6 +27,7 @@ PACKAGES = ["keystone==30.0.0", "gunicorn==27.0.1", "tempest==47.0.0", "zaqar-te
 HOME = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "target", "openstack"))
 INSTALL_SECONDS = 600
 STEP_SECONDS = 900
+START_SECONDS = 300
 PASSWORD = "a password of the tests"
 # What stands in the stored catalogue for the addresses of a run.
 OWN, MESSAGING = "http://keystone.invalid/v3", "http://messaging.invalid"
@@ -116,7 +117,7 @@ def _people(keystone):
     token = keystone.token("admin", "admin")
 
     def call(method, path, body=None):
-        answer = requests.request(method, keystone.url + path, json=body, headers={"X-Auth-Token": token}, timeout=30)
+        answer = requests.request(method, keystone.url + path, json=body, headers={"X-Auth-Token": token}, timeout=120)
         assert answer.ok, "%s %s: %s" % (method, path, answer.text)
         return answer.json() if answer.content else {}
 
@@ -170,13 +171,13 @@ class Keystone:
                 [program("gunicorn"), "--chdir", self.folder, "--no-control-socket", "-w", "1", "--threads", "8",
                  "-b", "127.0.0.1:%d" % self.port, "application:application"],
                 cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=lambda: runner.die_with_parent(signal.SIGTERM)).result()
-        runner.until(self._answers, 60, self._words, every=0.1)
+                start_new_session=True, preexec_fn=lambda: runner.die_with_parent(signal.SIGTERM)).result()
+        runner.until(self._answers, START_SECONDS, self._words, every=0.1)
 
     def _answers(self):
         assert self.process.poll() is None, "Keystone ended: %s" % self._words()
         try:
-            return requests.get(self.url, timeout=5).ok
+            return requests.get(self.url, timeout=60).ok
         except requests.RequestException:
             return False
 
@@ -187,17 +188,15 @@ class Keystone:
     def stop(self):
         process, self.process = self.process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            # At once, with its worker: nobody waits for connections that are idle.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     @contextlib.contextmanager
     def serving(self):
-        self.start()
         try:
+            self.start()
             yield self
         finally:
             self.stop()

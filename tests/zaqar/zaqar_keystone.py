@@ -144,7 +144,7 @@ def test_the_openstack_command_works(cloud):
 
     run("queue", "create", name)
     run("message", "post", name, json.dumps([{"body": "by command", "ttl": 300}]), "--client-id", str(uuid.uuid4()))
-    same(json.loads(run("queue", "stats", name, "-f", "json"))["Free"], 1)
+    same(json.loads(run("queue", "stats", name, "-f", "json"))["Stats"]["messages"]["free"], 1)
     assert name in run("queue", "list", "-f", "value")
     claimed = json.loads(run("claim", "create", name, "-f", "json"))
     same([message["body"] for message in claimed], ["by command"])
@@ -160,8 +160,8 @@ def test_openstacksdk_works(cloud):
     messaging.create_queue(name=name)
     messaging.post_message(name, [{"body": {"n": n}, "ttl": 300} for n in range(25)])
     same([message.body["n"] for message in messaging.messages(name, echo=True)], list(range(25)))
-    claim = messaging.create_claim(name, ttl=60, grace=60, limit=3)
-    assert claim.id, claim
+    # This release does not find the id in the answer to its own create_claim, whatever the server.
+    claim = client(cloud).queue(name).claim(ttl=60, grace=60, limit=3)
     same(messaging.get_claim(name, claim.id).ttl, 60)
     messaging.update_claim(name, claim.id, ttl=120, grace=60)
     messaging.delete_claim(name, claim.id)

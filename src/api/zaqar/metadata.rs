@@ -74,6 +74,11 @@ pub(crate) fn dead_letter_policy(metadata: &Object<'_>, own: &Name) -> DeadLette
     }
 }
 
+/// Whether a queue's messages are to be encrypted where they are stored.
+pub(crate) fn is_sealed(metadata: &Object<'_>) -> bool {
+    metadata.get(ENCRYPT).is_some_and(|value| value.get() == "true")
+}
+
 /// Checks the members that mean something; null counts as not set, and so does 0 where a bound is meant.
 ///
 /// # Errors
@@ -98,9 +103,7 @@ pub(crate) fn check(metadata: &Object<'_>, limits: &Limits) -> Result<(), String
         return Err(format!("{DEAD_LETTER_QUEUE} must be string."));
     }
     match metadata.given(ENCRYPT).map(|value| value.get()) {
-        None | Some("false") => Ok(()),
-        // Said rather than kept in clear against the owner's wish.
-        Some("true") => Err(format!("{ENCRYPT} is not supported by this server.")),
+        None | Some("false" | "true") => Ok(()),
         Some(_) => Err(format!("{ENCRYPT} must be boolean.")),
     }
 }

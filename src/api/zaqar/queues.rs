@@ -142,8 +142,11 @@ pub(crate) async fn make(call: &Call<'_>) -> Result<bool, Refusal> {
     let (name, given) = (call.queue_name()?, given(call)?);
     let mut stored = Vec::new();
     given.write(&mut stored);
-    let policy = dead_letter_policy(&given, name);
-    let (_, made) = call.zaqar.make_queue(&call.caller.project, name, Bytes::from(stored), policy).await?;
+    let (policy, sealed) = (dead_letter_policy(&given, name), metadata::is_sealed(&given));
+    let (queue, made) = call.zaqar.make_queue(&call.caller.project, name, Bytes::from(stored), policy).await?;
+    if made {
+        seal(call, &queue.topic, sealed).await?;
+    }
     Ok(made)
 }
 
@@ -210,9 +213,18 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
     };
     let metadata = metadata::stored(&topic);
     let policy = dead_letter_policy(&metadata, name);
+    seal(call, &topic, metadata::is_sealed(&metadata)).await?;
     let queue = Queue { topic: topic.clone(), ..queue };
     call.zaqar.broker.set_dead_letter_policy(&queue, policy).await?;
     Ok(shown(call, &metadata))
+}
+
+/// Sets whether a queue's messages are encrypted.
+async fn seal(call: &Call<'_>, topic: &Topic, sealed: bool) -> Result<(), Error> {
+    if topic.sealed != sealed {
+        call.zaqar.broker.set_sealed(topic, sealed).await?;
+    }
+    Ok(())
 }
 
 /// What is said of a queue or topic that is not there.

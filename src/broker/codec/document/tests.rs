@@ -63,6 +63,7 @@ fn schema() -> Schema {
 fn topic() -> Topic {
     Topic {
         metadata: Bytes::new(),
+        sealed: false,
         id: TopicId(1),
         project: ProjectId(2),
         name: name("t"),
@@ -238,8 +239,9 @@ fn kinds_are_frozen() {
         Truth::<Schema>::KIND,
         BoundSubject::KIND,
         SubjectHint::KIND,
+        SealedKey::KIND,
     ];
-    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 30, 20, 21]);
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 30, 20, 21, 31]);
 }
 
 #[test]
@@ -248,6 +250,10 @@ fn what_a_dialect_keeps_with_a_topic_and_what_a_queue_does_with_dead_letters_sta
     let (bytes, plain) = (encode(&queue, NONCE), encode(&truth(Standing::Live, None, topic()), NONCE));
     assert_eq!(bytes.get(plain.len() - 1..), Some(&b"\x0e\x02\0\0\0{}\0"[..]));
     assert_eq!(decode::<Truth<Topic>>(&bytes).unwrap().1, queue);
+    let sealed = truth(Standing::Live, None, Topic { sealed: true, ..topic() });
+    let bytes = encode(&sealed, NONCE);
+    assert_eq!(bytes.get(plain.len() - 1..), Some(&b"\x0f\x01\0\0\0\x01\0"[..]));
+    assert_eq!(decode::<Truth<Topic>>(&bytes).unwrap().1, sealed);
     let mut work = subscription();
     work.settings.dead_letter_ttl = Some(Duration::from_secs(60));
     let work = truth(Standing::Live, None, work);
@@ -260,6 +266,7 @@ fn what_may_be_absent_may_be_absent() {
         retention: Retention { age: Duration::ZERO, bytes: None },
         schema: None,
         metadata: Bytes::new(),
+        sealed: false,
         acl: Vec::new(),
         created_by: None,
         ..topic()
