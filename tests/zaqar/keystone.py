@@ -246,7 +246,7 @@ def cloud(name, settings=()):
         password = os.path.join(folder, "password")
         with open(password, "w") as file:
             file.write(PASSWORD + "\n")
-        ours = ["listen.zaqar=127.0.0.1:0", "zaqar.auth_strategy=keystone", "keystone.url=" + keystone.url,
+        ours = ["listen.zaqar=127.0.0.1:0", "listen.zaqar_websocket=127.0.0.1:0", "zaqar.auth_strategy=keystone", "keystone.url=" + keystone.url,
                 "keystone.password_file=" + password]
         settings = settings(ids) if callable(settings) else list(settings)
         with servers.running(name, ours + settings) as server:
