@@ -139,6 +139,8 @@ class Front:
             text = file.read()
         ours = {
             r"bind :8443 ssl crt \S+": "bind 127.0.0.1:%d\n    bind 127.0.0.1:%d ssl crt %s" % (self.ports["ams"], self.ports["ams_tls"], pem),
+            # The test machine's limit on open files.
+            r"maxconn 10000": "maxconn 500",
             r"bind :8405": "bind 127.0.0.1:%d" % free_port(),
             r" resolvers containers\n": "\n",
             r"(?ms)^# Names of containers.*?\n\n": "",
