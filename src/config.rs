@@ -6,12 +6,14 @@
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod keys;
+mod keystone;
 mod layers;
 mod places;
 mod rules;
 mod zaqar;
 
 pub use keys::{DEFAULTS, schema};
+pub use keystone::{Keystone, Projects};
 pub use layers::Sources;
 pub use places::StoreUrl;
 pub use zaqar::{Zaqar, ZaqarLimits};
@@ -44,6 +46,10 @@ pub struct Config {
     pub ams_x509: AmsX509,
     /// The Zaqar dialect.
     pub zaqar: Zaqar,
+    /// Who says whose a token is.
+    pub keystone: Keystone,
+    /// Projects of one dialect that are projects of another.
+    pub projects: Projects,
     /// Pushing to endpoints.
     pub push: Push,
     /// The store's keys.
@@ -114,6 +120,8 @@ pub struct Listen {
     pub ams_x509: String,
     /// Zaqar over HTTP.
     pub zaqar: String,
+    /// Zaqar over WebSocket.
+    pub zaqar_websocket: String,
     /// Metrics and health.
     pub ops: String,
     /// Notices of other nodes.

@@ -22,6 +22,7 @@ pub mod private;
 mod push;
 mod service;
 mod sockets;
+mod stages;
 mod tls;
 mod transfer;
 mod welcome;
@@ -33,6 +34,7 @@ pub(crate) use engine::{at, backup_stopped};
 pub(crate) use foundation::rotate_key;
 pub(crate) use tls::check as check_certificate;
 pub(crate) use transfer::{export, import, import_ams};
+pub(crate) use zaqar::policy as check_policy;
 
 use crate::config::{Config, Invalid, Sources};
 use crate::telemetry::logging;

@@ -11,6 +11,8 @@
 mod administration;
 #[path = "cli/certificates.rs"]
 mod certificates;
+#[path = "cli/queues.rs"]
+mod queues;
 #[path = "cli/service.rs"]
 mod service;
 

@@ -67,7 +67,7 @@ impl Share {
     }
 
     /// Holds this many bytes more, whether they fit or not: they are there already.
-    fn add(&mut self, bytes: usize) {
+    pub(crate) fn add(&mut self, bytes: usize) {
         self.room.taken.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
     }

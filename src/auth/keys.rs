@@ -10,6 +10,7 @@
 
 use super::tokens::{Token, hex};
 use crate::broker::codec::document::{Sealed, TokenHash};
+use crate::broker::sealing::Wrap;
 use crate::domain::{Error, Result};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hmac, rand};
@@ -175,6 +176,20 @@ impl KeyRing {
         let mut text = FILE_HEADER.to_owned();
         self.keys().for_each(|key| text.push_str(&format!("{} {}\n", key.number, hex(&key.secret))));
         write_whole(path, text.as_bytes(), existing).map_err(|error| refused(path, error))
+    }
+}
+
+impl Wrap for KeyRing {
+    fn current(&self) -> u32 {
+        self.current()
+    }
+
+    fn wrap(&self, secret: &[u8], context: &[u8]) -> Result<Sealed> {
+        self.seal(secret, context)
+    }
+
+    fn unwrap(&self, sealed: &Sealed, context: &[u8]) -> Result<Vec<u8>> {
+        self.unseal(sealed, context)
     }
 }
 

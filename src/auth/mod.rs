@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod interrupted_tests;
 mod keys;
+pub mod keystone;
 pub mod policy;
 mod registrations;
 mod roles;
@@ -42,7 +43,7 @@ pub struct Auth {
 #[derive(Debug)]
 struct Inner {
     broker: Broker,
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     defaults: Arc<RoleTable>,
     roles: ArcSwapOption<roles::InForce>,
 }
@@ -56,6 +57,8 @@ impl Auth {
     pub async fn start(broker: Broker, keys: KeyRing, defaults: RoleTable) -> Result<Self> {
         check_keys(broker.documents(), &keys).await?;
         roles::seed(&broker, &defaults).await?;
+        let keys = Arc::new(keys);
+        broker.set_wrap(Arc::<KeyRing>::clone(&keys));
         let inner = Inner { broker, keys, defaults: Arc::new(defaults), roles: ArcSwapOption::empty() };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -64,8 +67,8 @@ impl Auth {
         self.inner.broker.documents()
     }
 
-    /// Makes everything anew that was made with an older key than the current one; how many users that were. May be stopped
-    /// and called again at any time. Afterwards the older keys are not needed any more, if all nodes have the current one in
+    /// Makes everything anew that was made with an older key than the current one, the wrapping of data keys too; how many users that
+    /// were. May be stopped and called again at any time. Afterwards the older keys are not needed any more, if all nodes have the current one in
     /// front.
     ///
     /// # Errors
@@ -75,6 +78,7 @@ impl Auth {
         for id in self.users_of_older_keys().await? {
             renewed += usize::from(self.renew_secret(id).await?);
         }
+        self.inner.broker.rewrap().await?;
         let check = new_check(&self.inner.keys)?;
         self.documents().update(&KeyCheckKey, |_old| Ok(check.clone())).await?;
         Ok(renewed)

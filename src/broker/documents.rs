@@ -18,8 +18,8 @@ use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
 use cache::Cache;
 use keys::{
-    BindingKey, DayKey, HintKey, KeyCheckKey, Keyed, NodeKey, RolesKey, SchemaKey, SubjectKey, SubscriptionKey,
-    TopicKey,
+    BindingKey, DataKeyOf, DayKey, HintKey, KeyCheckKey, Keyed, NodeKey, RolesKey, SchemaKey, SubjectKey,
+    SubscriptionKey, TopicKey,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,6 +67,7 @@ pub(crate) struct Documents {
     registrations: Cache<RegistrationId>,
     nodes: Cache<NodeKey>,
     schemas: Cache<SchemaKey>,
+    data_keys: Cache<DataKeyOf>,
 }
 
 impl Documents {
@@ -99,6 +100,8 @@ impl Documents {
             days: Cache::new(age_max, 1),
             registrations: Cache::new(age_max, 1),
             nodes: Cache::new(age_max, 1),
+            // A topic in use has its own in hand.
+            data_keys: Cache::new(age_max, 1),
             // They may be large.
             schemas: Cache::new(age_max, share.min(SCHEMAS_MAX)),
         }

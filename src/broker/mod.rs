@@ -27,6 +27,7 @@ mod registry;
 mod resolve;
 mod retention;
 mod schemas;
+pub(crate) mod sealing;
 pub mod subscription;
 pub(crate) mod sweeper;
 pub mod topic;
@@ -46,6 +47,7 @@ use crate::domain::Result;
 use crate::domain::subscription::{NodeId, Observer};
 use crate::storage::{Health, Store};
 use crate::telemetry::metrics::Metrics;
+use parking_lot::RwLock;
 use registry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -138,6 +140,8 @@ pub(crate) struct Inner {
     /// What grew by this node's appends, and whether others' hints of that arrive here.
     growth: broadcast::Sender<Growth>,
     hearing: AtomicBool,
+    /// What wraps the data keys of encrypted logs; none until it is set.
+    wrap: RwLock<Option<Arc<dyn sealing::Wrap>>>,
     stopping: CancellationToken,
 }
 
@@ -163,6 +167,7 @@ impl Broker {
             fit: AtomicBool::new(true),
             growth: broadcast::channel(nodes::GROWTH_MAX).0,
             hearing: AtomicBool::new(false),
+            wrap: RwLock::new(None),
             stopping: CancellationToken::new(),
             store,
             clock,

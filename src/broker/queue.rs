@@ -5,6 +5,7 @@
 
 mod browse;
 mod claim;
+mod subscriber;
 
 pub use browse::{BrowseRequest, QueueMessage, QueueStatistics};
 pub use claim::{Claim, ClaimRequest, Deletion};
@@ -20,6 +21,15 @@ use std::time::Duration;
 
 /// What the names of work subscriptions begin with: no dialect lets its users name anything so.
 const WORK: &str = "queue:";
+
+/// What the names of queues begin with that are kept apart from the others: no dialect lets its users write it.
+pub const APART: &str = "topic:";
+
+/// A queue's name as its users know it.
+#[must_use]
+pub fn label(name: &Name) -> &str {
+    name.as_str().strip_prefix(APART).unwrap_or(name.as_str())
+}
 
 /// A queue. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -45,6 +45,8 @@ pub struct PullRequest {
     pub group: GroupId,
     /// Leave this producer's messages out.
     pub except_producer: Option<ProducerId>,
+    /// Individual mode: take also what is not visible yet.
+    pub early: bool,
     /// Most payload bytes, but at least one message; none for `LEASE_BYTES_MAX`.
     pub bytes_max: Option<u64>,
     /// The worker's fence, if a worker asks.
@@ -115,6 +117,7 @@ impl Broker {
             duration: request.duration,
             grace: request.grace,
             except_producer: request.except_producer,
+            early: request.early,
             worker: request.worker,
         });
         self.give_out(&actor, lease, wait).await

@@ -1,5 +1,5 @@
 //! The sweeper: finishes removals that were interrupted, undoes creations and renames that were, and gives back what nobody
-//! speaks of any more: names without a holder, tokens without a user, logs without a document.
+//! speaks of any more: names without a holder, tokens without a user, logs without a document. What has had its time goes, too.
 //!
 //! It walks over all documents and then all logs, some pages at each step. What is marked as being removed is finished at once.
 //! What may still be somebody's work on its way is touched only if it was already seen, unchanged, [`GRACE`] before the present walk
@@ -176,8 +176,10 @@ impl Sweeper {
             let pending = stored.record.standing == Standing::Claiming || stored.record.claim.is_some();
             let now = broker.inner.clock.monotonic();
             let old = pending && self.suspect(Suspect::Document(key.clone(), stored.version), now);
-            if stored.record.standing == Standing::Deleting || old {
-                let settled = settle_truth(broker, stored).await;
+            let over =
+                stored.record.standing == Standing::Live && thing.until().is_some_and(|until| until <= broker.now());
+            if stored.record.standing == Standing::Deleting || old || over {
+                let settled = if over { end(broker, stored).await } else { settle_truth(broker, stored).await };
                 report(key, settled);
             }
         }
@@ -235,6 +237,16 @@ impl Sweeper {
         }
         self.after_log = logs.last().copied();
         Ok(!logs.is_empty())
+    }
+}
+
+/// Removes what has had its time, unless it was given more of it meanwhile.
+async fn end<T: Entity>(broker: &Broker, stored: &Stored<Truth<T>>) -> Result<()> {
+    let thing = &*stored.record.thing;
+    let marked = Truth { standing: Standing::Deleting, ..(*stored.record).clone() };
+    match broker.documents().put(&thing.key(), &marked, stored.version).await? {
+        Some(_) => broker.finish(thing).await,
+        None => Ok(()),
     }
 }
 

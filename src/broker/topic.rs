@@ -1,20 +1,24 @@
 //! Publishing and reading: one actor for each topic in use merges concurrent publishes into one append.
 
 mod commit;
+mod follow;
 mod reader;
 mod tail;
 
+pub use follow::Follower;
 pub(in crate::broker) use reader::Found;
 pub(in crate::broker) use tail::TailReader;
 
 use super::Broker;
-use super::codec::message::{BatchBuilder, MessageBatch};
+use super::codec::message::{BatchBuilder, DataKey, MessageBatch};
 use super::documents::keys::Series;
 use crate::domain::message::Published;
 use crate::domain::topic::Topic;
 use crate::domain::{Error, Offset, Resource, Result, Timestamp};
 use crate::storage::{Bounds, LogId, Position, Read, ReadLimit, Time};
 use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// Where a publish request's messages stand: `first..first + count`, all durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +58,8 @@ pub(super) struct TopicActor {
     queue: Mutex<commit::Queue>,
     tail: tail::TailWatch,
     cache: Mutex<reader::Cache>,
+    /// Of encrypted messages, once there was one.
+    key: OnceCell<Arc<DataKey>>,
 }
 
 impl TopicActor {
@@ -64,6 +70,7 @@ impl TopicActor {
             queue: Mutex::default(),
             tail: tail::TailWatch::default(),
             cache: Mutex::default(),
+            key: OnceCell::new(),
         }
     }
 
@@ -110,7 +117,9 @@ impl Broker {
         self.refuse_audit(topic.project, &topic.name)?;
         self.admit(topic.project, u64::from(batch.count()), batch.bytes() as u64).await?;
         let batch = self.checked(topic, batch).await?;
-        let published = self.topic_actor(topic)?.publish(self, batch, None).await;
+        let actor = self.topic_actor(topic)?;
+        let batch = if topic.sealed { self.sealed(&actor, batch).await? } else { batch };
+        let published = actor.publish(self, batch, None).await;
         self.look_again(topic, published).await
     }
 

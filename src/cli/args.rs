@@ -1,11 +1,14 @@
 //! What can be typed. Parses only; what it means is in the other files of this folder.
 
 mod administration;
+mod queues;
 
 pub(super) use administration::{
     Language, PushChange, QuotaChange, Registration, RegistrationStatus, Schema, SchemaFiles,
 };
+pub(super) use queues::{Claim, Message, Queue};
 
+use super::{Answer, Failure};
 use crate::config::Sources;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -65,6 +68,18 @@ pub(super) struct Remote {
     pub(super) json: bool,
 }
 
+impl Remote {
+    /// The token that was given, here or in a file; none when there was none.
+    pub(super) fn given_token(&self) -> Answer<Option<String>> {
+        if let Some(token) = &self.token {
+            return Ok(Some(token.clone()));
+        }
+        let Some(path) = &self.token_file else { return Ok(None) };
+        let read = std::fs::read_to_string(path).map(|text| Some(text.trim().to_owned()));
+        read.map_err(|error| Failure::Usage(format!("--token-file: cannot read {}: {error}", path.display())))
+    }
+}
+
 impl Arguments {
     /// The configuration's sources.
     #[must_use]
@@ -87,6 +102,15 @@ pub(super) enum Command {
     Publish(Publish),
     /// Pull messages.
     Pull(Pull),
+    /// Zaqar's queues: create, list, show, stats, delete, purge.
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Messages of Zaqar's queues: post, list, claim, pop, delete.
+    #[command(subcommand)]
+    Message(Message),
+    /// Claims of such messages: show, renew, release.
+    #[command(subcommand)]
+    Claim(Claim),
     /// Projects: create, list, show, quota, delete.
     #[command(subcommand)]
     Project(Project),

@@ -3,8 +3,10 @@
 use super::args::Remote;
 use super::{Answer, Failure};
 use crate::config::{Config, Sources};
+use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::header::HeaderMap;
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,11 +14,70 @@ use std::time::Duration;
 /// What a path segment keeps as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
+/// A server at a URL.
+#[derive(Debug)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    url: String,
+}
+
+impl Http {
+    /// The server that the options name, else `own`.
+    pub(super) fn new(options: &Remote, config: &Config, own: impl FnOnce() -> Answer<String>) -> Answer<Self> {
+        let url = match &options.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => own()?,
+        };
+        if !Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+            return Err(Failure::Usage(format!("--url {url}: write it as http://host:port or https://host:port")));
+        }
+        let mut client = reqwest::Client::builder().connect_timeout(Duration::from_secs(10));
+        let own_certificate = config.own_certificate().map(|(certificate, _)| certificate).filter(|path| path.exists());
+        for path in options.ca_file.iter().chain(&own_certificate) {
+            for certificate in read_certificates(path)? {
+                client = client.add_root_certificate(certificate);
+            }
+        }
+        let client = client.build().map_err(|error| Failure::Failed(format!("cannot prepare HTTP: {error}")))?;
+        Ok(Self { client, url })
+    }
+
+    /// A request to be completed.
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Sends a request and reads the answer whole.
+    pub(super) async fn exchange(&self, request: RequestBuilder) -> Answer<(StatusCode, HeaderMap, Bytes)> {
+        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let bytes = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        Ok((status, headers, bytes))
+    }
+
+    /// The JSON of an answer, null for an empty one.
+    pub(super) fn json(&self, bytes: &[u8]) -> Answer<Value> {
+        let value = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(bytes) };
+        value.map_err(|_| Failure::Failed(format!("{} answers, but not as Angelia does: is the port right?", self.url)))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        Failure::Failed(if error.is_connect() {
+            format!(
+                "nothing answers at {}: start the service with `angelia serve`, or give another --url ({})",
+                self.url,
+                root(error)
+            )
+        } else {
+            format!("the connection to {} broke: {}", self.url, root(error))
+        })
+    }
+}
+
 /// A server to talk to.
 #[derive(Debug)]
 pub(super) struct Client {
-    http: reqwest::Client,
-    url: String,
+    http: Http,
     token: String,
     /// The file that the token came from, when nobody gave one: this machine's administrator's.
     own_token_file: Option<PathBuf>,
@@ -34,23 +95,9 @@ impl Client {
     /// Finds out server and token: from the options, else from the configuration of this machine.
     pub(super) fn new(options: &Remote, sources: &Sources) -> Answer<Self> {
         let config = Config::load(sources)?;
-        let url = match &options.url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => own_url(&config)?,
-        };
-        if !Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
-            return Err(Failure::Usage(format!("--url {url}: write it as http://host:port or https://host:port")));
-        }
+        let http = Http::new(options, &config, || own_url(&config))?;
         let (token, own_token_file) = token(options, &config)?;
-        let mut http = reqwest::Client::builder().connect_timeout(Duration::from_secs(10));
-        let own_certificate = config.own_certificate().map(|(certificate, _)| certificate).filter(|path| path.exists());
-        for path in options.ca_file.iter().chain(&own_certificate) {
-            for certificate in read_certificates(path)? {
-                http = http.add_root_certificate(certificate);
-            }
-        }
-        let http = http.build().map_err(|error| Failure::Failed(format!("cannot prepare HTTP: {error}")))?;
-        Ok(Self { http, url, token, own_token_file, project: options.project.clone() })
+        Ok(Self { http, token, own_token_file, project: options.project.clone() })
     }
 
     /// The project that was asked for.
@@ -78,36 +125,19 @@ impl Client {
 
     /// One call whose refusal the caller wants to see.
     pub(super) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Answer<Result<Value, Refusal>> {
-        let mut request = self.http.request(method, format!("{}{path}", self.url)).header("x-api-key", &self.token);
+        let mut request = self.http.request(method, path).header("x-api-key", &self.token);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = answer.status();
-        let bytes = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let (status, _, bytes) = self.http.exchange(request).await?;
         if status.is_success() {
-            let value = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
-            return value.map(Ok).map_err(|_| {
-                Failure::Failed(format!("{} answers, but not as Angelia does: is the port right?", self.url))
-            });
+            return self.http.json(&bytes).map(Ok);
         }
         let message = serde_json::from_slice::<Value>(&bytes)
             .ok()
             .and_then(|value| value.pointer("/error/message").and_then(Value::as_str).map(str::to_owned))
             .unwrap_or_else(|| status.canonical_reason().unwrap_or("refused").to_owned());
         Ok(Err(Refusal { status, message }))
-    }
-
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        Failure::Failed(if error.is_connect() {
-            format!(
-                "nothing answers at {}: start the service with `angelia serve`, or give another --url ({})",
-                self.url,
-                root(error)
-            )
-        } else {
-            format!("the connection to {} broke: {}", self.url, root(error))
-        })
     }
 
     /// A refusal in words: what was refused, the server's message, what to do.
@@ -144,10 +174,18 @@ pub(super) fn segment(name: &str) -> String {
 
 /// The URL of the service that this machine's configuration describes.
 fn own_url(config: &Config) -> Answer<String> {
-    let (scheme, text) =
-        if config.listen.ams == "off" { ("https", &config.listen.ams_tls) } else { ("http", &config.listen.ams) };
-    let Some(mut address) = Config::address("listen.ams", text)? else {
-        return Err(Failure::Usage("give --url".to_owned()));
+    let listen = &config.listen;
+    if listen.ams == "off" {
+        listener_url("listen.ams_tls", "https", &listen.ams_tls)
+    } else {
+        listener_url("listen.ams", "http", &listen.ams)
+    }
+}
+
+/// The URL of a configured listener.
+pub(super) fn listener_url(key: &str, scheme: &str, text: &str) -> Answer<String> {
+    let Some(mut address) = Config::address(key, text)? else {
+        return Err(Failure::Usage(format!("{key} is off: give the service's address with --url")));
     };
     if address.port() == 0 {
         return Err(Failure::Usage(
@@ -162,16 +200,10 @@ fn own_url(config: &Config) -> Answer<String> {
 
 /// The token, and the file it is kept in if it is this machine's own.
 fn token(options: &Remote, config: &Config) -> Answer<(String, Option<PathBuf>)> {
-    if let Some(token) = &options.token {
-        return Ok((token.clone(), None));
+    if let Some(token) = options.given_token()? {
+        return Ok((token, None));
     }
     let read = |path: &Path| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
-    if let Some(path) = &options.token_file {
-        return match read(path) {
-            Ok(token) => Ok((token, None)),
-            Err(error) => Err(Failure::Usage(format!("--token-file: cannot read {}: {error}", path.display()))),
-        };
-    }
     let advice = "give one with --token, --token-file or ANGELIA_TOKEN";
     match config.token_file() {
         Some(path) => match read(&path) {

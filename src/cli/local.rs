@@ -21,6 +21,7 @@ pub(super) fn check_config(sources: &Sources, print_schema: bool, defaults: bool
     }
     let config = Config::load(sources)?;
     server::check_certificate(&config).map_err(Failure::Usage)?;
+    drop(server::check_policy(&config).map_err(Failure::Usage)?);
     let service_token = if config.service_token()?.is_some() { "set" } else { "none" };
     let certificate = if config.tls.cert_file.is_empty() {
         config.own_certificate().map_or_else(

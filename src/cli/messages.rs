@@ -49,7 +49,7 @@ fn attributes(pairs: &[String]) -> Answer<Map<String, Value>> {
 }
 
 /// The lines of standard input, read on a thread of their own: what has arrived is published without waiting for more.
-fn read_lines(ahead: usize) -> mpsc::Receiver<Answer<Vec<u8>>> {
+pub(super) fn read_lines(ahead: usize) -> mpsc::Receiver<Answer<Vec<u8>>> {
     let (send, receive) = mpsc::channel(ahead);
     std::thread::spawn(move || {
         let mut input = std::io::stdin().lock();
@@ -198,7 +198,7 @@ fn print(received: &Value, raw: bool, out: Output) -> Answer {
 }
 
 /// Text of others on a terminal: control characters other than line ends and tabs are shown, not obeyed.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let safe = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     text.chars().map(|c| if safe(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
 }

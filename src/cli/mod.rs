@@ -11,8 +11,10 @@ mod from_ams;
 mod local;
 mod messages;
 mod output;
+mod queues;
 mod resources;
 mod transfer;
+mod zaqar_client;
 
 pub use args::Arguments;
 
@@ -20,6 +22,7 @@ use args::{Command, Configuration};
 use client::Client;
 use output::Output;
 use std::process::ExitCode;
+use zaqar_client::ZaqarClient;
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -91,6 +94,15 @@ fn dispatch(arguments: Arguments) -> Answer {
         Some(Command::Subscription(command)) => {
             remote(&arguments.remote, &sources, async |client| resources::subscription(client, command, out).await)
         }
+        Some(Command::Queue(command)) => {
+            queues_of(&arguments.remote, &sources, async |client| queues::queue(client, command, out).await)
+        }
+        Some(Command::Message(command)) => {
+            queues_of(&arguments.remote, &sources, async |client| queues::message(client, command, out).await)
+        }
+        Some(Command::Claim(command)) => {
+            queues_of(&arguments.remote, &sources, async |client| queues::claim(client, command, out).await)
+        }
         Some(Command::User(command)) => {
             remote(&arguments.remote, &sources, async |client| resources::user(client, command, out).await)
         }
@@ -135,9 +147,23 @@ fn remote(
     work: impl AsyncFnOnce(&Client) -> Answer,
 ) -> Answer {
     let client = Client::new(options, sources)?;
+    run_to_end(work(&client))
+}
+
+/// Runs something that talks to a server's queues.
+fn queues_of(
+    options: &args::Remote,
+    sources: &crate::config::Sources,
+    work: impl AsyncFnOnce(&ZaqarClient) -> Answer,
+) -> Answer {
+    let client = ZaqarClient::new(options, sources)?;
+    run_to_end(work(&client))
+}
+
+fn run_to_end(work: impl Future<Output = Answer>) -> Answer {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
-    runtime.block_on(work(&client))
+    runtime.block_on(work)
 }

@@ -28,5 +28,5 @@ fn read(text: &str) -> Result<Config, String> {
 fn is_numeric(config: &Config) -> bool {
     let listen = &config.listen;
     let numeric = |text: &String| text == "off" || text.parse::<std::net::SocketAddr>().is_ok();
-    [&listen.ams, &listen.ams_tls, &listen.zaqar, &listen.ops].into_iter().all(numeric)
+    [&listen.ams, &listen.ams_tls, &listen.zaqar, &listen.zaqar_websocket, &listen.ops].into_iter().all(numeric)
 }

@@ -1,6 +1,7 @@
 //! What a configuration must satisfy, setting by setting and across settings. Each message names the setting and what to do.
 
 use super::keys::{KEYS, Kind};
+use super::zaqar::STAGES;
 use super::{Config, Invalid, StoreUrl, places};
 use crate::domain::network::Network;
 use std::path::Path;
@@ -17,6 +18,7 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     }
     choice("ams.auth_option", &config.ams.auth_option)?;
     choice("zaqar.auth_strategy", &config.zaqar.auth_strategy)?;
+    choice("zaqar.smtp_tls", &config.zaqar.smtp_tls)?;
     choice("zaqar.limits.client_id_uuid_safe", &config.zaqar.limits.client_id_uuid_safe)?;
     choice("store.cql.consistency", &config.store.cql.consistency)?;
     choice("log.format", &config.log.format)?;
@@ -25,6 +27,8 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     }
     check_listeners(config)?;
     check_zaqar(config)?;
+    check_keystone(config)?;
+    check_notifications(config)?;
     check_networks(&config.push.allow_networks)?;
     check_secrets(config)?;
     check_cluster(config)?;
@@ -33,13 +37,17 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
 }
 
 fn check_zaqar(config: &Config) -> Result<(), Invalid> {
-    let at = places::address("listen.zaqar", &config.listen.zaqar)?;
-    if at.is_some_and(|at| !at.ip().is_loopback()) && !config.zaqar.noauth_anywhere {
-        return Err(Invalid(
-            "listen.zaqar is not on loopback, and zaqar.auth_strategy is noauth: whoever reaches it would reach every project; listen \
-             on 127.0.0.1, or set zaqar.noauth_anywhere if that is meant"
-                .to_owned(),
-        ));
+    let noauth = config.zaqar.auth_strategy == "noauth" && !config.zaqar.noauth_anywhere;
+    for (key, text) in
+        [("listen.zaqar", &config.listen.zaqar), ("listen.zaqar_websocket", &config.listen.zaqar_websocket)]
+    {
+        let at = places::address(key, text)?;
+        if noauth && at.is_some_and(|at| !at.ip().is_loopback()) {
+            return Err(Invalid(format!(
+                "{key} is not on loopback, and zaqar.auth_strategy is noauth: whoever reaches it would reach every project; listen on \
+                 127.0.0.1, or set zaqar.noauth_anywhere if that is meant"
+            )));
+        }
     }
     for (least, most) in [
         ("default_message_ttl", "max_message_ttl"),
@@ -56,6 +64,57 @@ fn check_zaqar(config: &Config) -> Result<(), Invalid> {
         }
     }
     Ok(())
+}
+
+fn check_keystone(config: &Config) -> Result<(), Invalid> {
+    config.projects.bound()?;
+    config.projects.mapped()?;
+    if config.zaqar.auth_strategy != "keystone" {
+        return Ok(());
+    }
+    let keystone = &config.keystone;
+    for (key, text) in [
+        ("keystone.url", &keystone.url),
+        ("keystone.user", &keystone.user),
+        ("keystone.password_file", &keystone.password_file),
+        ("keystone.project", &keystone.project),
+        ("keystone.user_domain", &keystone.user_domain),
+        ("keystone.project_domain", &keystone.project_domain),
+    ] {
+        if text.is_empty() {
+            return Err(Invalid(format!("{key} is empty while zaqar.auth_strategy is keystone: set it")));
+        }
+    }
+    Ok(())
+}
+
+fn check_notifications(config: &Config) -> Result<(), Invalid> {
+    let zaqar = &config.zaqar;
+    let stages = zaqar.stages();
+    if let Some(unknown) = stages.iter().find(|stage| !STAGES.contains(&stage.as_str())) {
+        let known = STAGES.join(" or ");
+        return Err(Invalid(format!("zaqar.pipeline: `{unknown}` is no stage; write {known}, with a comma between")));
+    }
+    if stages.iter().any(|stage| stage == "json_schema") == zaqar.json_schema_file.is_empty() {
+        return Err(Invalid(
+            "zaqar.json_schema_file and the stage json_schema in zaqar.pipeline belong together: set both, or none"
+                .to_owned(),
+        ));
+    }
+    if zaqar.require_confirmation && zaqar.signed_url_secret.reveal().is_empty() {
+        return Err(Invalid(
+            "zaqar.require_confirmation: subscribers confirm by signed URLs; set zaqar.signed_url_secret, too"
+                .to_owned(),
+        ));
+    }
+    let known = ["http", "https", "mailto", "trust+http", "trust+https"];
+    match zaqar.schemes().iter().find(|scheme| !known.contains(&scheme.as_str())) {
+        Some(unknown) => Err(Invalid(format!(
+            "zaqar.limits.subscriber_types: `{unknown}` cannot be told anything; write some of {}",
+            known.join(",")
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_cluster(config: &Config) -> Result<(), Invalid> {
@@ -109,6 +168,7 @@ fn check_listeners(config: &Config) -> Result<(), Invalid> {
         ("listen.ams_tls", &listen.ams_tls),
         ("listen.ams_x509", &listen.ams_x509),
         ("listen.zaqar", &listen.zaqar),
+        ("listen.zaqar_websocket", &listen.zaqar_websocket),
         ("listen.ops", &listen.ops),
         ("listen.cluster", &listen.cluster),
     ];
@@ -216,6 +276,9 @@ fn integer(config: &Config, name: &str) -> u64 {
         "store.cql.request_ms" => config.store.cql.request_ms,
         "store.cql.settle_ms" => config.store.cql.settle_ms,
         "push.timeout_seconds" => config.push.timeout_seconds,
+        "keystone.cache_seconds" => config.keystone.cache_seconds,
+        "keystone.cache_tokens" => config.keystone.cache_tokens as u64,
+        "keystone.timeout_seconds" => config.keystone.timeout_seconds,
         "push.in_flight" => config.push.in_flight as u64,
         "limits.publish_bytes" => limits.publish_bytes as u64,
         "limits.message_bytes" => limits.message_bytes as u64,
@@ -226,6 +289,8 @@ fn integer(config: &Config, name: &str) -> u64 {
         "limits.connections" => limits.connections as u64,
         "limits.waiting_pulls" => limits.waiting_pulls as u64,
         "limits.drain_seconds" => limits.drain_seconds,
+        "zaqar.smtp_port" => u64::from(config.zaqar.smtp_port),
+        "zaqar.mails_per_minute" => u64::from(config.zaqar.mails_per_minute),
         "ams_x509.reload_seconds" => config.ams_x509.reload_seconds,
         "retention.days" => config.retention.days,
         "retention.bytes" => config.retention.bytes,

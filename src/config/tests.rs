@@ -90,6 +90,13 @@ fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
         (&["log.format=xml"], "log.format"),
         (&["zaqar.auth_strategy=trust"], "zaqar.auth_strategy: `trust` is none of noauth"),
         (&["listen.zaqar=0.0.0.0:8888"], "listen.zaqar is not on loopback"),
+        (&["listen.zaqar_websocket=0.0.0.0:9000"], "listen.zaqar_websocket is not on loopback"),
+        (&["zaqar.pipeline=notification,other"], "zaqar.pipeline: `other` is no stage"),
+        (&["zaqar.pipeline=json_schema"], "zaqar.json_schema_file and the stage json_schema"),
+        (&["zaqar.require_confirmation=true"], "zaqar.require_confirmation: subscribers confirm by signed URLs"),
+        (&["zaqar.limits.subscriber_types=http,ftp"], "`ftp` cannot be told anything"),
+        (&["zaqar.smtp_tls=maybe"], "zaqar.smtp_tls: `maybe` is none of"),
+        (&["zaqar.smtp_port=0"], "zaqar.smtp_port: 0 is outside 1 to 65535"),
         (&["zaqar.limits.max_claim_ttl=50"], "zaqar.limits.max_claim_ttl: 50 is outside 60 to 43200"),
         (
             &["zaqar.limits.max_message_ttl=60"],

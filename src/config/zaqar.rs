@@ -3,11 +3,14 @@
 use super::{Secret, names};
 use serde::Deserialize;
 
+/// The stages that there are.
+pub(super) const STAGES: [&str; 2] = ["notification", "json_schema"];
+
 /// `[zaqar]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Zaqar {
-    /// `noauth`.
+    /// `noauth` or `keystone`.
     pub auth_strategy: String,
     /// Whether there need be no authentication off loopback either.
     pub noauth_anywhere: bool,
@@ -19,6 +22,40 @@ pub struct Zaqar {
     pub admin_mode: bool,
     /// What URLs are signed with, or empty.
     pub signed_url_secret: Secret,
+    /// The policy file, or empty.
+    pub policy_file: String,
+    /// Stages with commas between them.
+    pub pipeline: String,
+    /// The schema of the stage that has one, or empty.
+    pub json_schema_file: String,
+    /// Whether subscribers must confirm before they are told anything.
+    pub require_confirmation: bool,
+    /// The page that mails ask to visit, or empty.
+    pub external_confirmation_url: String,
+    /// The service's own address, or empty.
+    pub public_url: String,
+    /// The address of its WebSocket listener, or empty.
+    pub public_websocket_url: String,
+    /// The mail that asks for confirmation.
+    pub confirmation_mail: String,
+    /// The mail to who is not told any more.
+    pub unsubscription_mail: String,
+    /// The command that sends mail, or empty.
+    pub smtp_command: String,
+    /// The SMTP server, or empty.
+    pub smtp_host: String,
+    /// Its port.
+    pub smtp_port: u16,
+    /// `starttls`, `implicit` or `off`.
+    pub smtp_tls: String,
+    /// Who logs in there, or empty.
+    pub smtp_user_name: String,
+    /// His password.
+    pub smtp_user_password: Secret,
+    /// Who mail is from.
+    pub smtp_from: String,
+    /// Most mails of a project in a minute.
+    pub mails_per_minute: u32,
     /// Bounds.
     pub limits: ZaqarLimits,
 }
@@ -28,6 +65,18 @@ impl Zaqar {
     #[must_use]
     pub fn host_names(&self) -> Vec<String> {
         names(&self.hosts)
+    }
+
+    /// The stages in their order.
+    #[must_use]
+    pub fn stages(&self) -> Vec<String> {
+        names(&self.pipeline)
+    }
+
+    /// The schemes that subscribers may have.
+    #[must_use]
+    pub fn schemes(&self) -> Vec<String> {
+        names(&self.limits.subscriber_types)
     }
 }
 
@@ -49,6 +98,9 @@ pub struct ZaqarLimits {
     pub max_queues_per_page: u64,
     pub max_messages_per_page: u64,
     pub max_messages_per_claim_or_pop: u64,
+    pub default_subscription_ttl: u64,
+    pub max_subscriptions_per_page: u64,
+    pub subscriber_types: String,
     pub min_length_client_id: u64,
     pub max_length_client_id: u64,
     pub client_id_uuid_safe: String,
@@ -71,6 +123,8 @@ impl ZaqarLimits {
             "max_queues_per_page" => self.max_queues_per_page,
             "max_messages_per_page" => self.max_messages_per_page,
             "max_messages_per_claim_or_pop" => self.max_messages_per_claim_or_pop,
+            "default_subscription_ttl" => self.default_subscription_ttl,
+            "max_subscriptions_per_page" => self.max_subscriptions_per_page,
             "min_length_client_id" => self.min_length_client_id,
             "max_length_client_id" => self.max_length_client_id,
             _ => return None,

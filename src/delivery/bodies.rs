@@ -28,7 +28,8 @@ pub(super) fn body(push: &Push, subscription: &str, deliveries: &[Delivery]) -> 
             serde_json::to_vec(&Post { text, username, channel })
         }
         (Target::Webhook(webhook), Some(first)) if webhook.messages_max == 1 => serde_json::to_vec(first),
-        (Target::Webhook(_), _) => serde_json::to_vec(&Items { messages: items }),
+        // Subscribers of queues are told otherwise (`notification`).
+        (Target::Webhook(_) | Target::Notify(_), _) => serde_json::to_vec(&Items { messages: items }),
     };
     bytes.map(Bytes::from)
 }

@@ -1,8 +1,8 @@
 //! Pushing: a worker for each pushed subscription takes messages as any consumer does and sends them to the subscription's endpoint.
 //!
-//! [`Delivery`] knows the workers: it starts, restarts and stops them as subscriptions change. A [`worker`] is a task that mostly waits;
-//! under the worker lease it pulls, sends by the [`sender`] (whose [`guard`] judges addresses), and acknowledges what was taken.
-//! [`endpoint`] is what workers of one endpoint share; [`bodies`] is what it receives; `placement` says which node takes what.
+//! [`Delivery`] knows the workers: it starts, restarts and stops them as subscriptions change. A `worker` is a task that mostly waits;
+//! under the worker lease it pulls, sends by the `sender` (whose `guard` judges addresses), and acknowledges what was taken.
+//! `endpoint` is what workers of one endpoint share; `bodies` is what it receives; `placement` says which node takes what.
 //!
 //! Decides nothing about what a subscription means: that is the broker's and the domain's.
 
@@ -10,15 +10,25 @@ mod bodies;
 mod endpoint;
 mod figures;
 pub mod guard;
+mod mail;
+mod notification;
+mod notify;
 mod placement;
 pub mod sender;
+mod socket;
+mod subscriber;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod verification;
 mod worker;
 
 pub use endpoint::CircuitState;
+pub use mail::{Mailer, SmtpServer, SmtpTls};
+pub use notify::{Notice, Notifications, check};
 pub use placement::{Everything, Placement};
+pub use socket::Feed;
+pub use trust::{TrustToken, TrustTokens};
 pub use verification::Unverified;
 pub use worker::{Failing, Step};
 
@@ -50,6 +60,8 @@ const ENDPOINT_SHARE: usize = 8;
 const ROOM_KIB: usize = 256 << 10;
 /// Most verifications at a time.
 const VERIFICATIONS: usize = 64;
+/// Most notices to subscribers that are under way or wait for a retry.
+const NOTICES: usize = 1_000;
 
 /// Everything that is pushed from this node. Clones share everything.
 #[derive(Clone, Debug)]
@@ -57,11 +69,21 @@ pub struct Delivery {
     inner: Arc<Inner>,
 }
 
+/// What is delivered from this node.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Whether messages are pushed to verified endpoints.
+    pub endpoints: bool,
+    /// How subscribers of queues are told; none for not at all.
+    pub notifications: Option<Notifications>,
+}
+
 /// What all workers share.
 #[derive(Debug)]
 struct Inner {
     broker: Broker,
     sender: Sender,
+    scope: Scope,
     placement: Arc<dyn Placement>,
     labels: Labels,
     endpoints: Endpoints,
@@ -70,6 +92,7 @@ struct Inner {
     /// Their payloads.
     room_kib: Semaphore,
     verifications: Semaphore,
+    notices: Semaphore,
     workers: Mutex<HashMap<SubscriptionId, Seat>>,
     /// Where everything here runs.
     runtime: Handle,
@@ -100,11 +123,12 @@ pub struct Condition {
 }
 
 impl Delivery {
-    /// Begins to push what is verified, with at most `in_flight` deliveries under way. Runs on `runtime`, until [`Delivery::stop`].
+    /// Begins to push what is in its scope and wanted, with at most `in_flight` deliveries under way. Runs on `runtime`, until
+    /// [`Delivery::stop`].
     #[must_use]
     pub fn start(
         broker: Broker,
-        sender: Sender,
+        (sender, scope): (Sender, Scope),
         placement: Arc<dyn Placement>,
         metrics: Arc<Metrics>,
         in_flight: usize,
@@ -113,12 +137,14 @@ impl Delivery {
         let inner = Inner {
             broker,
             sender,
+            scope,
             placement,
             labels: Labels::new(metrics),
             endpoints: Endpoints::new(in_flight / ENDPOINT_SHARE),
             room: Semaphore::new(in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             room_kib: Semaphore::new(ROOM_KIB),
             verifications: Semaphore::new(VERIFICATIONS),
+            notices: Semaphore::new(NOTICES),
             workers: Mutex::default(),
             runtime,
             stopping: CancellationToken::new(),
@@ -154,6 +180,11 @@ impl Delivery {
             }
         });
         asked.await.unwrap_or_else(|_| Err(Unverified::Unanswered("the service is stopping".to_owned())))
+    }
+
+    /// Tells a queue's subscriber something beside the messages, in the background; also one who has not said yet that he wants to be told.
+    pub fn notice(&self, subscription: Arc<Subscription>, notice: Notice) {
+        drop(self.inner.runtime.spawn(Arc::clone(&self.inner).notice(subscription, notice)));
     }
 
     /// Ends all workers: deliveries under way get until `within` to be answered and acknowledged. What is not acknowledged is delivered
@@ -220,7 +251,7 @@ impl Inner {
     /// Has the right worker, or none, for a subscription as it is now.
     fn settle(self: &Arc<Self>, id: SubscriptionId, present: Option<Arc<Subscription>>) {
         let wanted = present.and_then(|subscription| {
-            let push = subscription.push.clone().filter(|push| push.verified)?;
+            let push = subscription.push.clone().filter(|push| self.wants(push))?;
             Some((subscription, push))
         });
         let ours = self.placement.is_ours(id);

@@ -89,6 +89,14 @@ impl Sender {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
+        self.post(url, headers, body).await
+    }
+
+    /// Posts a body under these headers.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes) -> Result<Answered, Unanswered> {
         self.send(Method::POST, url, headers, body).await
     }
 

@@ -1,5 +1,6 @@
 //! Deliveries from a broker in memory to a real server over TLS.
 
+mod notify;
 mod placement;
 pub(super) mod receiver;
 
@@ -79,7 +80,8 @@ async fn broker(store: &Arc<MemoryStore>, metrics: &Arc<Metrics>, node: u128) ->
 
 fn start(broker: &Broker, metrics: &Arc<Metrics>, receiver: &Receiver) -> Delivery {
     let (placement, runtime) = (Arc::new(Everything::default()), Handle::current());
-    Delivery::start(broker.clone(), receiver.sender(loopback()), placement, Arc::clone(metrics), 64, runtime)
+    let scope = Scope { endpoints: true, notifications: Some(Notifications::default()) };
+    Delivery::start(broker.clone(), (receiver.sender(loopback()), scope), placement, Arc::clone(metrics), 64, runtime)
 }
 
 fn push(receiver: &Receiver, path: &str, messages_max: i64) -> Push {

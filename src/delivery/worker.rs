@@ -5,7 +5,11 @@ use super::Inner;
 use super::bodies;
 use super::endpoint::Endpoint;
 use super::figures::Figures;
+use super::notification::notification;
+use super::notify::{Text, Told, gave_up};
 use super::sender::{Answered, Unanswered, parse_url};
+use super::subscriber;
+use crate::broker::queue::label;
 use crate::broker::{Delivery, PullRequest};
 use crate::domain::push::{Push, Target};
 use crate::domain::retry::Pace;
@@ -177,13 +181,26 @@ impl Worker {
             return Ok(Round::Nothing);
         }
         if let Some(instead) = self.instead().await.map_err(consume)? {
-            self.give_back(&deliveries, fence).await;
+            self.give_back(&deliveries, fence, Duration::ZERO).await;
             return Ok(instead);
         }
-        if let Err(why) = self.send(&deliveries, figures).await {
-            self.fail(Step::Send, why);
-            self.give_back(&deliveries, fence).await;
-            return Ok(Round::Failed);
+        match self.send(&deliveries, figures).await {
+            Told::Taken => {}
+            Told::Failed(why) => {
+                self.fail(Step::Send, why.clone());
+                match self.again(&deliveries).await.map_err(consume)? {
+                    Some((pause, round)) => {
+                        self.give_back(&deliveries, fence, pause).await;
+                        return Ok(round);
+                    }
+                    None => gave_up(&self.subscription, &why),
+                }
+            }
+            Told::Refused(why) => gave_up(&self.subscription, &why),
+            Told::Later(wait) => {
+                self.give_back(&deliveries, fence, Duration::ZERO).await;
+                return Ok(Round::Later(wait));
+            }
         }
         // Also when it is pushed otherwise by now: these were taken.
         let acknowledge = |error| Fault(Step::Acknowledge, error);
@@ -194,11 +211,15 @@ impl Worker {
 
     /// A fence whose lease lasts for a whole delivery.
     async fn lease(&mut self) -> Result<Fence> {
-        if let Some(lease) = self.lease.filter(|lease| self.lasts(*lease)) {
+        // A message that counts its attempts is not to be given back untried because the wait for it was long.
+        let wait = if self.push.notify().is_some() { WAIT_FOR_LEASES } else { Duration::ZERO };
+        let left = |lease: &WorkerLease| lease.deadline.since(self.inner.broker.now());
+        if let Some(lease) = self.lease.filter(|lease| left(lease) >= self.needed().saturating_add(wait)) {
             return Ok(lease.fence);
         }
         // Twice what is needed: a busy subscription appends an event for its lease now and then, not at each delivery.
-        let lease = self.acquire().await?;
+        let lasts = self.needed().saturating_mul(2).saturating_add(wait);
+        let lease = self.acquire(lasts).await?;
         if self.lease.is_none() && self.subscription.settings.mode == AckMode::Individual {
             // What a worker before this one held and did not finish.
             let held = Targets::Group(self.group());
@@ -209,8 +230,8 @@ impl Worker {
     }
 
     /// Becomes the worker; at once when the one before is on a node that is gone.
-    async fn acquire(&self) -> Result<WorkerLease> {
-        let (broker, lasts) = (&self.inner.broker, self.needed().saturating_mul(2));
+    async fn acquire(&self, lasts: Duration) -> Result<WorkerLease> {
+        let broker = &self.inner.broker;
         match broker.acquire_worker(&self.subscription, lasts, None).await {
             Err(Error::NotTheWorker) => {}
             acquired => return acquired,
@@ -248,6 +269,8 @@ impl Worker {
             // Room for those who wait for their turn to send.
             duration: individual.then(|| self.needed().saturating_mul(4)),
             group: self.group(),
+            // Who is told of messages is told when they are posted.
+            early: self.push.notify().is_some(),
             worker: Some(fence),
             ..PullRequest::default()
         };
@@ -279,29 +302,57 @@ impl Worker {
             return Ok(false);
         }
         self.subscription = present;
-        Ok(self.subscription.push.as_ref() == Some(&self.push))
+        Ok(self.subscription.push.as_ref() == Some(&self.push) && self.inner.wants(&self.push))
     }
 
-    /// Sends messages; why they were not taken.
-    async fn send(&self, deliveries: &[Delivery], figures: &Figures) -> Result<(), String> {
+    /// Sends messages.
+    async fn send(&self, deliveries: &[Delivery], figures: &Figures) -> Told {
         let _under_way = figures.under_way();
         let begun = self.monotonic();
-        let answer = self.exchange(deliveries).await;
-        let took = self.monotonic().saturating_sub(begun);
-        let status = answer.as_ref().map_or(0, |answer| answer.status);
-        let taken = match self.push.target {
-            Target::Webhook(_) => matches!(status, 200 | 201 | 204 | 102),
-            Target::Mattermost(_) => status == 200,
+        let (status, told) = match (&self.push.target, deliveries) {
+            (Target::Notify(notify), [delivery]) => match subscriber::read(notify) {
+                Ok(wanted) => {
+                    let text = notification(label(&self.subscription.topic), &delivery.published);
+                    self.inner.tell(&wanted, self.subscription.project, Text::Notification(text)).await
+                }
+                Err(why) => (0, Told::Refused(why)),
+            },
+            _ => match self.exchange(deliveries).await {
+                Ok(Answered { status, .. }) if self.is_success(status) => (status, Told::Taken),
+                Ok(Answered { status, body }) => (status, Told::Failed(String::from_utf8_lossy(&body).into_owned())),
+                Err(Unanswered(why)) => (0, Told::Failed(why)),
+            },
         };
+        if matches!(told, Told::Later(_)) {
+            // Nothing was tried.
+            return told;
+        }
+        let took = self.monotonic().saturating_sub(begun);
+        let taken = told == Told::Taken;
         // An endpoint that refuses a message is well; one that is silent, broken or asks for a rest is not.
-        let well = !(status == 0 || status == 429 || status >= 500);
+        let well = taken || !(status == 0 || status == 429 || status >= 500);
         self.endpoint.circuit.lock().note(well, self.monotonic());
         figures.attempt(status, taken.then_some(deliveries.len()), took);
-        match answer {
-            Ok(_) if taken => Ok(()),
-            Ok(Answered { body, .. }) => Err(String::from_utf8_lossy(&body).into_owned()),
-            Err(Unanswered(why)) => Err(why),
+        told
+    }
+
+    fn is_success(&self, status: u16) -> bool {
+        match self.push.target {
+            Target::Webhook(_) => matches!(status, 200 | 201 | 204 | 102),
+            Target::Mattermost(_) | Target::Notify(_) => status == 200,
         }
+    }
+
+    /// After which pause of their own messages that were not taken go again, and how the round ends; none when they never do.
+    async fn again(&self, deliveries: &[Delivery]) -> Result<Option<(Duration, Round)>> {
+        let (Some(notify), Some(delivery)) = (self.push.notify(), deliveries.first()) else {
+            return Ok(Some((Duration::ZERO, Round::Failed)));
+        };
+        let Ok(wanted) = subscriber::read(notify) else { return Ok(None) };
+        let phases = self.inner.phases(&self.subscription, &wanted).await?;
+        // The attempts are counted with the message's leases, which outlive this worker. Others go meanwhile.
+        let pause = phases.pause(u64::from(delivery.attempt));
+        Ok(pause.map(|pause| (pause, Round::Later(Duration::ZERO))))
     }
 
     async fn exchange(&self, deliveries: &[Delivery]) -> Result<Answered, Unanswered> {
@@ -315,7 +366,7 @@ impl Worker {
         let (schemes, authorization): (&[&str], _) = match &self.push.target {
             Target::Webhook(webhook) => (&["https"], webhook.authorization.as_ref().map(|shared| shared.0.as_str())),
             // Never checked when it was set: what it must be shows here.
-            Target::Mattermost(_) => (&["https", "http"], None),
+            Target::Mattermost(_) | Target::Notify(_) => (&["https", "http"], None),
         };
         let wrong = || Unanswered("the push endpoint is no usable URL".to_owned());
         let url = parse_url(self.push.url(), schemes).ok_or_else(wrong)?;
@@ -343,14 +394,13 @@ impl Worker {
         if same { acknowledge().await } else { Err(Error::AckTimeout) }
     }
 
-    /// Individual mode: lets go of messages that were not taken, for the next round. A window needs nothing.
-    async fn give_back(&self, deliveries: &[Delivery], fence: Fence) {
+    /// Individual mode: lets go of messages that were not taken, for rounds after a pause. A window needs nothing.
+    async fn give_back(&self, deliveries: &[Delivery], fence: Fence, pause: Duration) {
         if self.subscription.settings.mode == AckMode::Cumulative {
             return;
         }
         if let Some(targets) = targets(AckMode::Individual, deliveries)
-            && let Err(error) =
-                self.inner.broker.release(&self.subscription, targets, Duration::ZERO, Some(fence)).await
+            && let Err(error) = self.inner.broker.release(&self.subscription, targets, pause, Some(fence)).await
         {
             tracing::debug!(subscription = %self.subscription.name, %error, "leases that were not delivered run out by themselves");
         }

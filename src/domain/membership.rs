@@ -136,7 +136,7 @@ impl Membership {
         clocks.push(own);
         clocks.sort_unstable();
         let half = (clocks.len() - 1) / 2;
-        let middle = clocks.iter().skip(half).take(if clocks.len() % 2 == 0 { 2 } else { 1 });
+        let middle = clocks.iter().skip(half).take(if clocks.len().is_multiple_of(2) { 2 } else { 1 });
         let (sum, count) = middle.fold((0, 0), |(sum, count), clock| (sum + clock, count + 1));
         own - sum / count.max(1)
     }

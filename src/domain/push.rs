@@ -1,7 +1,9 @@
 //! Where a subscription's messages are pushed to, and how. Sends nothing.
 
+use super::id::Timestamp;
 use super::retry::RetryPolicy;
 use std::fmt;
+use std::time::Duration;
 
 /// A subscription's push configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +25,8 @@ pub enum Target {
     Webhook(Webhook),
     /// A channel of a Mattermost chat, by its incoming webhook.
     Mattermost(Mattermost),
+    /// A subscriber who is told of each message posted to a queue.
+    Notify(Notify),
 }
 
 /// An endpoint of whoever consumes.
@@ -49,6 +53,27 @@ pub struct Mattermost {
     pub channel: String,
 }
 
+/// A subscriber who is told of each message posted to a queue, one by one, until his time is over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Notify {
+    /// Whom to tell, and how: the URI as it was given.
+    pub subscriber: String,
+    /// What he asked for beside that: a JSON object as it was given. May hold what only he should know.
+    pub options: Shared,
+    /// How long he is told.
+    pub ttl: Duration,
+    /// Since when that counts.
+    pub since: Timestamp,
+}
+
+impl Notify {
+    /// When nothing is told any more.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        self.since.plus(self.ttl)
+    }
+}
+
 /// A secret shared with an endpoint. Never printed by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shared(pub String);
@@ -66,6 +91,16 @@ impl Push {
         match &self.target {
             Target::Webhook(webhook) => &webhook.endpoint,
             Target::Mattermost(chat) => &chat.url,
+            Target::Notify(notify) => &notify.subscriber,
+        }
+    }
+
+    /// The subscriber who is told of each message, if that is what it is for.
+    #[must_use]
+    pub const fn notify(&self) -> Option<&Notify> {
+        match &self.target {
+            Target::Notify(notify) => Some(notify),
+            Target::Webhook(_) | Target::Mattermost(_) => None,
         }
     }
 
@@ -74,7 +109,7 @@ impl Push {
     pub fn messages_max(&self) -> u32 {
         match &self.target {
             Target::Webhook(webhook) => u32::try_from(webhook.messages_max.max(1)).unwrap_or(u32::MAX),
-            Target::Mattermost(_) => 1,
+            Target::Mattermost(_) | Target::Notify(_) => 1,
         }
     }
 }

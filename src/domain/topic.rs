@@ -23,6 +23,8 @@ pub struct Topic {
     pub schema: Option<SchemaId>,
     /// What a dialect keeps with the topic, in the dialect's own form.
     pub metadata: Bytes,
+    /// Whether its messages are encrypted where they are stored.
+    pub sealed: bool,
     /// Who may publish, for the roles that are bound to access lists.
     pub acl: Vec<UserId>,
     /// When it was made.

@@ -10,6 +10,7 @@ use crate::config::Limits;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::KeepAlive;
 use actix_web::rt::task::JoinHandle;
+use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpServer};
 use rustls::ServerConfig;
 use std::net::TcpListener;
@@ -89,9 +90,32 @@ pub(super) fn serve_ams(
 
 /// Serves the Zaqar dialect over HTTP.
 pub(super) fn serve_zaqar(socket: TcpListener, zaqar: &Arc<Zaqar>, limits: &Limits) -> Result<Running, String> {
+    let service = Arc::clone(zaqar);
+    serve_plain("listen.zaqar", socket, limits, move |application| {
+        zaqar::configure(Arc::clone(&service))(application);
+    })
+}
+
+/// Serves the Zaqar dialect over WebSocket.
+pub(super) fn serve_zaqar_websocket(
+    socket: TcpListener,
+    zaqar: &Arc<Zaqar>,
+    limits: &Limits,
+) -> Result<Running, String> {
+    let service = Arc::clone(zaqar);
+    serve_plain("listen.zaqar_websocket", socket, limits, move |application| {
+        zaqar::websocket::configure(Arc::clone(&service))(application);
+    })
+}
+
+fn serve_plain(
+    key: &str,
+    socket: TcpListener,
+    limits: &Limits,
+    configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> Result<Running, String> {
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let zaqar = Arc::clone(zaqar);
-    let server = HttpServer::new(move || App::new().configure(zaqar::configure(Arc::clone(&zaqar))))
+    let server = HttpServer::new(move || App::new().configure(configure.clone()))
         .on_connect(connection::on_connect)
         .workers(workers)
         .max_connections(descriptors::connections(limits.connections).div_ceil(workers))
@@ -102,7 +126,7 @@ pub(super) fn serve_zaqar(socket: TcpListener, zaqar: &Arc<Zaqar>, limits: &Limi
         .shutdown_timeout(limits.drain_seconds)
         .disable_signals()
         .listen(socket)
-        .map_err(|error| format!("listen.zaqar: {error}"))?;
+        .map_err(|error| format!("{key}: {error}"))?;
     Ok(Running::start(server.run()))
 }
 

@@ -1,12 +1,13 @@
 //! Push as a part of the service: its runtime, its user, and the dialect's view of it.
 
 use super::foundation::Foundation;
+use super::zaqar;
 use crate::api::ams::{self, Condition, Pusher};
 use crate::auth::{Auth, NewUser, Token};
 use crate::config::Config;
 use crate::delivery::guard::Guard;
 use crate::delivery::sender::{Sender, parse_url};
-use crate::delivery::{CircuitState, Delivery, Failing, Placement, Step, Unverified};
+use crate::delivery::{CircuitState, Delivery, Failing, Placement, Scope, Step, Unverified};
 use crate::domain::acl::RoleName;
 use crate::domain::network::Network;
 use crate::domain::push::Webhook;
@@ -30,24 +31,26 @@ const THREADS: usize = 2;
 #[derive(Debug)]
 pub(super) struct Pushing {
     delivery: Delivery,
-    worker: UserId,
+    /// Who pushes for the AMS dialect, if it is pushed.
+    worker: Option<UserId>,
     drain: Duration,
     runtime: Option<Runtime>,
 }
 
 impl Pushing {
-    /// Begins to push, if push is on.
+    /// Begins to push, if push is on or subscribers of queues are told.
     pub(super) async fn start(
         config: &Config,
         foundation: &Foundation,
         metrics: &Arc<Metrics>,
         placement: Arc<dyn Placement>,
     ) -> Result<Option<Self>, String> {
-        if !config.push.enabled {
+        let scope = Scope { endpoints: config.push.enabled, notifications: zaqar::notifications(config)? };
+        if !scope.endpoints && scope.notifications.is_none() {
             return Ok(None);
         }
         let sender = sender(config)?;
-        let worker = worker(config, &foundation.auth).await?;
+        let worker = if scope.endpoints { Some(worker(config, &foundation.auth).await?) } else { None };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("push")
@@ -56,7 +59,7 @@ impl Pushing {
             .map_err(|error| format!("cannot start threads to push: {error}"))?;
         let delivery = Delivery::start(
             foundation.broker.clone(),
-            sender,
+            (sender, scope),
             placement,
             Arc::clone(metrics),
             config.push.in_flight,
@@ -66,14 +69,16 @@ impl Pushing {
         Ok(Some(Self { delivery, worker, drain, runtime: Some(runtime) }))
     }
 
-    /// What the AMS dialect needs of it.
-    pub(super) fn of_ams(&self, config: &crate::config::Ams) -> ams::Push {
+    /// What the AMS dialect needs of it; none where push is off.
+    pub(super) fn of_ams(&self, config: &crate::config::Ams) -> Option<ams::Push> {
         let endpoint = if config.proxy_hostname.is_empty() { "localhost" } else { &config.proxy_hostname };
-        ams::Push {
-            pusher: Arc::new(AmsPusher(self.delivery.clone())),
-            worker: self.worker,
-            endpoint: endpoint.to_owned(),
-        }
+        let pusher = Arc::new(AmsPusher(self.delivery.clone()));
+        self.worker.map(|worker| ams::Push { pusher, worker, endpoint: endpoint.to_owned() })
+    }
+
+    /// What is delivered.
+    pub(super) const fn delivery(&self) -> &Delivery {
+        &self.delivery
     }
 
     /// Finishes the deliveries under way, and begins no more.
@@ -93,13 +98,21 @@ impl Drop for Pushing {
 fn sender(config: &Config) -> Result<Sender, String> {
     let push = &config.push;
     let networks = Network::parse_all(&push.allow_networks).map_err(|word| format!("push.allow_networks: {word}"))?;
-    let in_file = |error: String| format!("push.ca_file: {}: {error}", push.ca_file);
-    let authorities = match push.ca_file.as_str() {
-        "" => None,
-        file => Some(std::fs::read(file).map_err(|error| in_file(error.to_string()))?),
-    };
     let timeout = Duration::from_secs(push.timeout_seconds);
-    Sender::new(Guard::new(networks), authorities.as_deref(), timeout).map_err(in_file)
+    let authorities = authorities(config)?;
+    Sender::new(Guard::new(networks), authorities.as_deref(), timeout).map_err(|error| in_file(config, &error))
+}
+
+/// The authorities that are trusted beside the machine's.
+pub(super) fn authorities(config: &Config) -> Result<Option<Vec<u8>>, String> {
+    match config.push.ca_file.as_str() {
+        "" => Ok(None),
+        file => std::fs::read(file).map(Some).map_err(|error| in_file(config, &error)),
+    }
+}
+
+fn in_file(config: &Config, error: &dyn std::fmt::Display) -> String {
+    format!("push.ca_file: {}: {error}", config.push.ca_file)
 }
 
 /// The worker's user: the one with the configured token, else [`WORKER`], made if he is missing.

@@ -46,7 +46,9 @@ struct Front {
     listener: Running,
     /// Logins by client certificate.
     x509: Option<X509>,
-    zaqar: Option<(Arc<Zaqar>, Running)>,
+    zaqar: Arc<Zaqar>,
+    /// Its listeners, over HTTP and over WebSocket.
+    zaqar_listeners: Vec<Running>,
     /// Held for its socket.
     control: Option<Control>,
     push: Option<Pushing>,
@@ -77,16 +79,17 @@ impl Service {
             }
             open_audit(config, &foundation.broker, options.retention).await?;
             let Foundation { engine, broker, auth } = &foundation;
-            let zaqar = Arc::new(Zaqar::new(broker.clone(), Arc::clone(&metrics), zaqar::options(config)));
             let members = match in_cluster(config) {
                 true => Some(Members::join(config, broker, &metrics, sockets.cluster).await?),
                 false => None,
             };
             let placement = members.as_ref().map_or_else(|| Arc::new(Everything::default()) as _, Members::placement);
             let push = Pushing::start(config, &foundation, &metrics, placement).await?;
+            let delivery = push.as_ref().map(Pushing::delivery);
+            let zaqar = Arc::new(zaqar::dialect(config, &foundation, delivery, &metrics)?);
             let ams = Ams::new(broker.clone(), auth.clone(), metrics, options);
-            let ams = Arc::new(match &push {
-                Some(push) => ams.with_push(push.of_ams(&config.ams)),
+            let ams = Arc::new(match push.as_ref().and_then(|push| push.of_ams(&config.ams)) {
+                Some(push) => ams.with_push(push),
                 None => ams,
             });
             let tls = sockets.ams_tls.zip(certificate.as_ref().map(Certificate::server_config));
@@ -95,10 +98,11 @@ impl Service {
             let x509 =
                 x509.map(|((socket, own), clients)| X509::start(socket, own, clients, &ams, config)).transpose()?;
             let serve_zaqar = |socket| listeners::serve_zaqar(socket, &zaqar, &config.limits);
-            let zaqar_listener = sockets.zaqar.map(serve_zaqar).transpose()?;
-            let zaqar = zaqar_listener.map(|listener| (zaqar, listener));
+            let serve_websocket = |socket| listeners::serve_zaqar_websocket(socket, &zaqar, &config.limits);
+            let zaqar_listeners = [sockets.zaqar.map(serve_zaqar), sockets.zaqar_websocket.map(serve_websocket)];
+            let zaqar_listeners = zaqar_listeners.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
             let control = serve_control(engine);
-            let front = Front { certificate, ams, listener, x509, zaqar, control, push, members };
+            let front = Front { certificate, ams, listener, x509, zaqar, zaqar_listeners, control, push, members };
             ops.set_phase(Phase::Ready);
             tracing::info!(store = %config.store.url, "{}", addresses.line());
             front.greet(config, addresses, mode, &foundation, admin.as_ref()).await?;
@@ -117,19 +121,17 @@ impl Service {
     /// Takes over what may change while running; on a mistake everything stays as it is.
     pub(super) fn reload(&self, sources: &Sources, level: &Level) {
         let taken = Config::load(sources).map_err(|error| error.to_string()).and_then(|config| {
-            let options = ams_options(&config)?;
+            let (options, of_zaqar) = (ams_options(&config)?, zaqar::options(&config)?);
             self.front.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())?;
             self.front.x509.as_ref().map_or(Ok(()), |x509| x509.clients.reload(true))?;
             level.set(&config.log.level)?;
             self.front.ams.set_options(options);
-            if let Some((service, _)) = &self.front.zaqar {
-                service.set_options(zaqar::options(&config));
-            }
+            self.front.zaqar.set_options(of_zaqar);
             self.foundation.broker.set_common_quota(common_quota(&config));
             Ok(())
         });
         match taken {
-            Ok(()) => tracing::info!("certificates, limits, quotas and log level are read anew"),
+            Ok(()) => tracing::info!("certificates, limits, quotas, policy and log level are read anew"),
             Err(error) => tracing::error!(%error, "the configuration stays as it was"),
         }
     }
@@ -155,11 +157,8 @@ impl Service {
                 x509.stop().await;
             }
         };
-        let zaqar = async {
-            if let Some((_, listener)) = self.front.zaqar {
-                listener.stop().await;
-            }
-        };
+        self.front.zaqar.close_sockets();
+        let zaqar = futures_util::future::join_all(self.front.zaqar_listeners.into_iter().map(Running::stop));
         futures_util::future::join4(self.front.listener.stop(), x509, zaqar, drain).await;
         if let Some(members) = &self.front.members {
             members.end().await;

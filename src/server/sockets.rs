@@ -12,6 +12,7 @@ pub(super) struct Sockets {
     pub(super) ams_tls: Option<TcpListener>,
     pub(super) ams_x509: Option<TcpListener>,
     pub(super) zaqar: Option<TcpListener>,
+    pub(super) zaqar_websocket: Option<TcpListener>,
     pub(super) ops: Option<TcpListener>,
     pub(super) cluster: Option<TcpListener>,
 }
@@ -23,6 +24,7 @@ pub(super) struct Addresses {
     pub(super) ams_tls: Option<SocketAddr>,
     pub(super) ams_x509: Option<SocketAddr>,
     pub(super) zaqar: Option<SocketAddr>,
+    pub(super) zaqar_websocket: Option<SocketAddr>,
     pub(super) ops: Option<SocketAddr>,
     pub(super) cluster: Option<SocketAddr>,
 }
@@ -36,12 +38,13 @@ impl Sockets {
             ams_tls: bind("listen.ams_tls", &config.listen.ams_tls)?,
             ams_x509: bind("listen.ams_x509", &config.listen.ams_x509)?,
             zaqar: bind("listen.zaqar", &config.listen.zaqar)?,
+            zaqar_websocket: bind("listen.zaqar_websocket", &config.listen.zaqar_websocket)?,
             ops: bind("listen.ops", &config.listen.ops)?,
             cluster: bind("listen.cluster", &config.listen.cluster)?,
         };
         let millis = u32::try_from(config.limits.keep_alive_seconds.saturating_mul(1_000)).unwrap_or(u32::MAX);
-        let Self { ams, ams_tls, ams_x509, zaqar, ops, cluster } = &sockets;
-        for socket in [ams, ams_tls, ams_x509, zaqar, ops, cluster].into_iter().flatten() {
+        let Self { ams, ams_tls, ams_x509, zaqar, zaqar_websocket, ops, cluster } = &sockets;
+        for socket in [ams, ams_tls, ams_x509, zaqar, zaqar_websocket, ops, cluster].into_iter().flatten() {
             // Accepted connections inherit it.
             set_tcp_user_timeout(socket, millis).map_err(|error| format!("cannot set a socket's timeout: {error}"))?;
         }
@@ -51,9 +54,15 @@ impl Sockets {
     /// Where they are; a port of 0 has become a real one.
     pub(super) fn addresses(&self) -> Addresses {
         let of = |socket: &Option<TcpListener>| socket.as_ref().and_then(|socket| socket.local_addr().ok());
-        let (ams, ams_tls) = (of(&self.ams), of(&self.ams_tls));
-        let (ams_x509, zaqar, ops, cluster) = (of(&self.ams_x509), of(&self.zaqar), of(&self.ops), of(&self.cluster));
-        Addresses { ams, ams_tls, ams_x509, zaqar, ops, cluster }
+        Addresses {
+            ams: of(&self.ams),
+            ams_tls: of(&self.ams_tls),
+            ams_x509: of(&self.ams_x509),
+            zaqar: of(&self.zaqar),
+            zaqar_websocket: of(&self.zaqar_websocket),
+            ops: of(&self.ops),
+            cluster: of(&self.cluster),
+        }
     }
 }
 
@@ -65,6 +74,7 @@ impl Addresses {
             ("ams_tls", "https", self.ams_tls),
             ("ams_x509", "https", self.ams_x509),
             ("zaqar", "http", self.zaqar),
+            ("zaqar_websocket", "ws", self.zaqar_websocket),
             ("ops", "http", self.ops),
             ("cluster", "tcp", self.cluster),
         ];
@@ -113,8 +123,9 @@ mod tests {
     #[test]
     fn the_ready_line_leaves_out_what_is_off() {
         let at = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        let (ams, zaqar, ops) = (at(1), at(2), at(3));
         let addresses =
-            Addresses { ams: at(1), ams_tls: None, ams_x509: None, zaqar: at(2), ops: at(3), cluster: None };
+            Addresses { ams, ams_tls: None, ams_x509: None, zaqar, zaqar_websocket: None, ops, cluster: None };
         assert_eq!(
             addresses.line(),
             "listening ams=http://127.0.0.1:1 zaqar=http://127.0.0.1:2 ops=http://127.0.0.1:3"

@@ -148,7 +148,7 @@ mod tests {
     use crate::storage::Nonce;
 
     fn account(service: &[&str], project: &[&str]) -> Bytes {
-        let roles = |names: &[&str]| names.iter().map(|name| RoleName::new(*name)).collect();
+        let roles = |names: &[&str]| names.iter().map(|name| RoleName::new(name)).collect();
         let user = User {
             id: UserId(1),
             name: Name::new("u").unwrap(),

@@ -5,7 +5,10 @@
 
 mod avro;
 mod base64;
+mod defaults;
 mod json;
+
+pub use defaults::fill_defaults;
 
 use crate::domain::message::PayloadForm;
 use crate::domain::schema::{Fault, Rules, SchemaKind};

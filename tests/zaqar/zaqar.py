@@ -12,7 +12,7 @@ from collections import namedtuple
 import server as servers
 
 SECRET = "a long and random secret"
-SETTINGS = ["listen.zaqar=127.0.0.1:0", "zaqar.admin_mode=true", "zaqar.noauth_trust_roles=true", "zaqar.signed_url_secret=" + SECRET]
+SETTINGS = ["listen.zaqar=127.0.0.1:0", "listen.zaqar_websocket=127.0.0.1:0", "zaqar.admin_mode=true", "zaqar.noauth_trust_roles=true", "zaqar.signed_url_secret=" + SECRET]
 PATCH = "application/openstack-messaging-v2.0-json-patch"
 
 

@@ -301,6 +301,8 @@ pub(crate) fn write(push: Option<&push::Push>, json: &mut Json) {
     let kind = push.map_or("", |push| match push.target {
         Target::Webhook(_) => "http_endpoint",
         Target::Mattermost(_) => "mattermost",
+        // Of another dialect, whose names are none here.
+        Target::Notify(_) => "",
     });
     json.field("type").string(kind);
     json.field("pushEndpoint").string(webhook.map_or("", |webhook| &webhook.endpoint));
@@ -319,7 +321,7 @@ pub(crate) fn write(push: Option<&push::Push>, json: &mut Json) {
             json.field("period").number(period.as_millis());
         }
         Some(RetryPolicy::SlowStart) => json.field("type").string("slowstart"),
-        None => {}
+        Some(RetryPolicy::EachMessage) | None => {}
     });
     json.field("verificationHash").string(webhook.map_or("", |webhook| &webhook.hash.0));
     json.field("verified").boolean(push.is_some_and(|push| push.verified));

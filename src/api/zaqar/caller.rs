@@ -1,8 +1,12 @@
 //! Who asks, and whether his request's head is in order: the checks before every handler, in the contract's order (`zaqar-v2.md` §1.3).
 
+use super::collection::Collection;
 use super::error::Failure;
 use super::routes::Match;
 use super::{Zaqar, ZaqarOptions, times};
+use crate::auth::Token;
+use crate::auth::keystone::{Identity, Unknown};
+use crate::auth::policy::Bearer;
 use crate::auth::signed_url::Grant;
 use crate::domain::{Name, ProducerId};
 use actix_web::HttpRequest;
@@ -10,21 +14,73 @@ use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, Header
 use aws_lc_rs::digest;
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+/// The header whose presence says that a signature opens the request.
+pub(crate) const SIGNATURE: &str = "url-signature";
 /// Longest name of a queue.
 const QUEUE_NAME_MAX: usize = 64;
 /// Most characters of a project's id, where a path names a queue.
 const PROJECT_MAX: usize = 256;
 
 /// Who asks.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// His Client-ID.
     pub(crate) client: ProducerId,
-    /// His project's id as he gives it.
+    /// His project's id: as his token has it, or else as he gives it.
     pub(crate) project: String,
     /// His roles.
     pub(crate) roles: Vec<String>,
+    /// Who Keystone says he is; none where it was not asked.
+    pub(crate) known: Option<Known>,
+    /// Whether he comes with a signature, which stands for him.
+    pub(crate) signed: bool,
+}
+
+/// Somebody whom Keystone knows by the token that he came with.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) token: Token,
+}
+
+impl Caller {
+    /// He, as policies judge him.
+    pub(crate) fn bearer(&self) -> Bearer<'_> {
+        let identity = self.known.as_ref().map(|known| &*known.identity);
+        Bearer {
+            user: identity.map_or("", |identity| &identity.user),
+            project: &self.project,
+            user_domain: identity.map_or("", |identity| &identity.user_domain),
+            project_domain: identity.map_or("", |identity| &identity.project_domain),
+            roles: &self.roles,
+        }
+    }
+}
+
+/// Whose a token is: the one step for every transport. None when there is no Keystone to ask, and everybody is believed.
+pub(crate) async fn authenticate(zaqar: &Zaqar, token: Option<&str>) -> Result<Option<Known>, Unknown> {
+    let Some(keystone) = &zaqar.keystone else { return Ok(None) };
+    let token = Token::new(token.unwrap_or_default());
+    match keystone.identify(&token).await {
+        Ok(identity) => Ok(Some(Known { identity, token })),
+        Err(unknown) => {
+            if let Unknown::Unavailable(cause) = &unknown {
+                tracing::error!(url = keystone.url(), cause, "Keystone cannot say whose a token is");
+            }
+            Err(unknown)
+        }
+    }
+}
+
+/// Whose the request's token is. A request that is signed, or asks which versions there are, needs none.
+pub(crate) async fn identify(zaqar: &Zaqar, request: &HttpRequest) -> Result<Option<Known>, Unknown> {
+    let headers = request.headers();
+    if request.path() == "/" || headers.contains_key(SIGNATURE) {
+        return Ok(None);
+    }
+    authenticate(zaqar, text(headers, "x-auth-token").as_deref()).await
 }
 
 /// Refuses a request that came under a name which somebody else may have pointed here: without authentication, a browser could be made
@@ -49,27 +105,55 @@ pub(crate) fn admit(
     options: &ZaqarOptions,
     request: &HttpRequest,
     found: &Match,
+    known: Option<Known>,
 ) -> Result<Caller, Failure> {
     let headers = request.headers();
-    let signed = headers.contains_key("url-signature");
+    let signed = headers.contains_key(SIGNATURE);
     if signed && !is_signed(zaqar, options, request) {
         return Err(Failure::NO_ROUTE);
     }
     check_form(headers)?;
     check_accept(headers)?;
-    let client = client(options, headers)?;
-    let project = text(headers, "x-project-id").ok_or(Failure::NO_PROJECT)?.into_owned();
+    let client = client(options, &text(headers, "client-id").ok_or(Failure::NO_CLIENT)?)?;
+    let project = match &known {
+        Some(known) => known.identity.project.clone(),
+        None => text(headers, "x-project-id").map(Cow::into_owned),
+    };
+    let project = project.ok_or(Failure::NO_PROJECT)?;
     if project.is_empty() {
         return Err(Failure::EMPTY_PROJECT);
     }
-    if let Some(queue) = &found.queue
-        && (!is_queue_name(queue) || project.chars().count() > PROJECT_MAX)
-    {
-        return Err(Failure::WRONG_QUEUE);
+    if let Some(queue) = &found.queue {
+        check_names(queue, &project, found.collection())?;
     }
-    // Who comes with a signature is nobody but its bearer.
-    let roles = if options.trust_roles && !signed { roles(headers) } else { Vec::new() };
-    Ok(Caller { client, project, roles })
+    let roles = || text(headers, "x-roles").or_else(|| text(headers, "x-role")).unwrap_or_default().into_owned();
+    let roles = roles_of(zaqar, options, known.as_ref(), signed, roles);
+    Ok(Caller { client, project, roles, known, signed })
+}
+
+/// The roles of who is known, or else those that he claims, where they are believed.
+pub(crate) fn roles_of(
+    zaqar: &Zaqar,
+    options: &ZaqarOptions,
+    known: Option<&Known>,
+    signed: bool,
+    claimed: impl FnOnce() -> String,
+) -> Vec<String> {
+    match known {
+        Some(known) => known.identity.roles.clone(),
+        // Who comes with a signature is nobody but its bearer.
+        None if signed || zaqar.keystone.is_some() || !options.trust_roles => Vec::new(),
+        None => claimed().split(',').map(str::trim).filter(|role| !role.is_empty()).map(str::to_owned).collect(),
+    }
+}
+
+/// Refuses what is no queue's name, and a project's id that none can have who names a queue.
+pub(crate) fn check_names(queue: &str, project: &str, collection: Collection) -> Result<(), Failure> {
+    match collection {
+        _ if is_queue_name(queue) && project.chars().count() <= PROJECT_MAX => Ok(()),
+        Collection::Queues => Err(Failure::WRONG_QUEUE),
+        Collection::Topics => Err(Failure::WRONG_TOPIC),
+    }
 }
 
 /// Whether a text is a queue's name.
@@ -118,9 +202,8 @@ pub(crate) fn check_reader(request: &HttpRequest) -> Result<(), Failure> {
     check_accept(request.headers())
 }
 
-/// The Client-ID, however it is written.
-fn client(options: &ZaqarOptions, headers: &HeaderMap) -> Result<ProducerId, Failure> {
-    let given = text(headers, "client-id").ok_or(Failure::NO_CLIENT)?;
+/// A Client-ID, however it is written.
+pub(crate) fn client(options: &ZaqarOptions, given: &str) -> Result<ProducerId, Failure> {
     let plain = given.replace("urn:", "").replace("uuid:", "");
     let plain = plain.trim_matches(['{', '}']).replace('-', "");
     let id = ProducerId::parse(&plain).filter(|_| plain.len() == 32);
@@ -143,31 +226,49 @@ fn client(options: &ZaqarOptions, headers: &HeaderMap) -> Result<ProducerId, Fai
     Ok(ProducerId(id.0.max(1)))
 }
 
-fn roles(headers: &HeaderMap) -> Vec<String> {
-    let given = text(headers, "x-roles").or_else(|| text(headers, "x-role")).unwrap_or_default();
-    given.split(',').map(str::trim).filter(|role| !role.is_empty()).map(str::to_owned).collect()
-}
-
-/// Whether a signature opens this request (`zaqar-v2.md` §18.2).
+/// Whether a signature opens this request.
 fn is_signed(zaqar: &Zaqar, options: &ZaqarOptions, request: &HttpRequest) -> bool {
     let headers = request.headers();
     let header = |name| text(headers, name).unwrap_or_default();
-    let (paths, methods, signature) = (header("url-paths"), header("url-methods"), header("url-signature"));
-    let project = text(headers, "x-project-id").unwrap_or(Cow::Borrowed("None"));
-    let (Some(key), Some(expires)) = (&options.url_key, times::read(&header("url-expires"))) else { return false };
-    let path = request.path();
-    let covers = |granted: &str| {
-        path.strip_prefix(granted).is_some_and(|rest| !granted.is_empty() && (rest.is_empty() || rest.starts_with('/')))
-    };
-    let written = times::write(expires);
-    let grant = Grant {
+    let (paths, methods) = (header("url-paths"), header("url-methods"));
+    let signed = Signed {
         paths: paths.split(',').collect(),
         methods: methods.split(',').collect(),
-        project: &project,
-        expires: &written,
+        project: &text(headers, "x-project-id").unwrap_or(Cow::Borrowed("None")),
+        expires: &header("url-expires"),
+        signature: &header(SIGNATURE),
     };
-    grant.methods.contains(&request.method().as_str())
-        && grant.paths.iter().any(|granted| covers(granted))
-        && expires.0 > zaqar.broker.clock().wall()
-        && key.verifies(&grant, &signature)
+    signed.opens(zaqar, options, request.method().as_str(), request.path())
+}
+
+/// What the bearer of a signature shows (`zaqar-v2.md` §18.2).
+#[derive(Debug)]
+pub(crate) struct Signed<'a> {
+    pub(crate) paths: Vec<&'a str>,
+    pub(crate) methods: Vec<&'a str>,
+    pub(crate) project: &'a str,
+    pub(crate) expires: &'a str,
+    pub(crate) signature: &'a str,
+}
+
+impl Signed<'_> {
+    /// Whether it opens this path to this method now.
+    pub(crate) fn opens(&self, zaqar: &Zaqar, options: &ZaqarOptions, method: &str, path: &str) -> bool {
+        let (Some(key), Some(expires)) = (&options.url_key, times::read(self.expires)) else { return false };
+        let covers = |granted: &str| {
+            path.strip_prefix(granted)
+                .is_some_and(|rest| !granted.is_empty() && (rest.is_empty() || rest.starts_with('/')))
+        };
+        let written = times::write(expires);
+        let grant = Grant {
+            paths: self.paths.clone(),
+            methods: self.methods.clone(),
+            project: self.project,
+            expires: &written,
+        };
+        grant.methods.contains(&method)
+            && grant.paths.iter().any(|granted| covers(granted))
+            && expires.0 > zaqar.broker.clock().wall()
+            && key.verifies(&grant, self.signature)
+    }
 }

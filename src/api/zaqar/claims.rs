@@ -1,15 +1,16 @@
 //! Claims: make, show, renew, release.
 
-use super::error::Failure;
+use super::error::{Failure, Refusal};
 use super::ids::{claim, claim_id, fresh_claim};
 use super::json::{self, Object};
-use super::messages::{queue, view};
+use super::messages::{Found, queue, view};
 use super::metadata::TTL_MIN;
 use super::projects::missing_is_none;
 use super::query::limit;
 use super::request::{Answer, Call, Success};
 use super::times::seconds;
 use crate::broker::queue::{ClaimRequest, Queue};
+use crate::domain::subscription::GroupId;
 use crate::domain::{Error, Timestamp};
 use std::time::Duration;
 
@@ -44,8 +45,8 @@ fn within(what: &str, given: i64, most: u64) -> Result<Duration, Failure> {
     })
 }
 
-/// Claims the oldest free messages.
-pub(crate) async fn create(call: &Call<'_>) -> Answer {
+/// Claims the oldest free messages; none where there are none.
+pub(crate) async fn make(call: &Call<'_>) -> Result<Option<(GroupId, Found)>, Refusal> {
     let limits = &call.options.limits;
     let asked = call.query.integer("limit")?;
     let body = call.body.optional()?.map(json::object).transpose()?.unwrap_or_default();
@@ -54,16 +55,19 @@ pub(crate) async fn create(call: &Call<'_>) -> Answer {
     let most = limits.max_messages_per_claim_or_pop;
     let size = limit(asked, most, |most| format!("Limit must be at least 1 and may not be greater than {most}."))?;
     let grace = within("grace", wish.grace, limits.max_claim_grace)?;
-    let Some(queue) = queue(call).await? else { return Ok(Success::nothing()) };
+    let Some(queue) = queue(call).await? else { return Ok(None) };
     make_dead_letter_queue(call, &queue).await?;
     let id = fresh_claim();
     let request = ClaimRequest { id, messages_max: u32::try_from(size).unwrap_or(u32::MAX), ttl, grace };
-    let claimed = missing_is_none(call.zaqar.broker.claim(&queue, request).await)?.unwrap_or_default();
-    if claimed.is_empty() {
-        return Ok(Success::nothing());
-    }
+    let messages = missing_is_none(call.zaqar.broker.claim(&queue, request).await)?.unwrap_or_default();
+    Ok(Some((id, Found { queue, messages })).filter(|(_, found)| !found.messages.is_empty()))
+}
+
+/// Claims the oldest free messages.
+pub(crate) async fn create(call: &Call<'_>) -> Answer {
+    let Some((id, Found { queue, messages })) = make(call).await? else { return Ok(Success::nothing()) };
     let mut out = b"{\"messages\": ".to_vec();
-    view(call, &queue).write_all(&claimed, &mut out);
+    view(call, &queue).write_all(&messages, &mut out);
     out.push(b'}');
     Ok(Success::created(href(&queue, &claim_id(id)), out))
 }
@@ -87,15 +91,29 @@ fn missing(call: &Call<'_>) -> Failure {
     Failure::not_found(format!("Claim {id} does not exist in queue {queue} for project {project}"))
 }
 
+/// A claim that lasts: its age and ttl in seconds, and what is left of its messages.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) age: u64,
+    pub(crate) ttl: u64,
+    pub(crate) found: Found,
+}
+
+/// A call's claim.
+pub(crate) async fn look(call: &Call<'_>) -> Result<Shown, Refusal> {
+    let (Some(queue), Some(id)) = (queue(call).await?, claim(call.id)) else { return Err(missing(call).into()) };
+    let claim = missing_is_none(call.zaqar.broker.claimed(&queue, id).await)?.flatten();
+    let claim = claim.ok_or_else(|| missing(call))?;
+    let now = Timestamp(call.zaqar.broker.clock().wall());
+    let (age, ttl) = (now.since(claim.since).as_secs(), seconds(claim.until.since(claim.since)));
+    Ok(Shown { age, ttl, found: Found { queue, messages: claim.messages } })
+}
+
 /// The path's claim, with what is left of its messages.
 pub(crate) async fn get(call: &Call<'_>) -> Answer {
-    let (Some(queue), Some(id)) = (queue(call).await?, claim(call.id)) else { return Err(missing(call).into()) };
-    let found = missing_is_none(call.zaqar.broker.claimed(&queue, id).await)?.flatten();
-    let found = found.ok_or_else(|| missing(call))?;
-    let now = Timestamp(call.zaqar.broker.clock().wall());
-    let (age, ttl) = (now.since(found.since).as_secs(), seconds(found.until.since(found.since)));
+    let Shown { age, ttl, found: Found { queue, messages } } = look(call).await?;
     let mut out = format!("{{\"age\": {age}, \"ttl\": {ttl}, \"messages\": ").into_bytes();
-    view(call, &queue).write_all(&found.messages, &mut out);
+    view(call, &queue).write_all(&messages, &mut out);
     out.extend_from_slice(format!(", \"href\": \"{}\"}}", href(&queue, call.id)).as_bytes());
     Ok(Success::json(out))
 }

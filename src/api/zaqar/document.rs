@@ -2,6 +2,7 @@
 //!
 //! The ttl shown counts from the post, also where a claim made the life longer: so ttl less age is what is left.
 
+use super::collection::path;
 use super::ids::{claim_id, message_id};
 use super::{Limits, json};
 use crate::broker::queue::{Queue, QueueMessage};
@@ -28,8 +29,7 @@ impl View<'_> {
     /// Writes a message: id, href, ttl, age, body, and nothing else, for clients choke on more.
     pub(crate) fn write(&self, message: &QueueMessage, out: &mut Vec<u8>) {
         let id = message_id(&self.queue.topic, message.published.offset);
-        let name = &self.queue.topic.name;
-        let head = format!("{{\"id\": \"{id}\", \"href\": \"/v2/queues/{name}/messages/{id}");
+        let head = format!("{{\"id\": \"{id}\", \"href\": \"{}", href(&self.queue.topic.name, &id));
         out.extend_from_slice(head.as_bytes());
         if let Some(claim) = message.claim {
             out.extend_from_slice(format!("?claim_id={}", claim_id(claim)).as_bytes());
@@ -45,6 +45,15 @@ impl View<'_> {
         out.extend_from_slice(format!("{{\"id\": \"{id}\", \"claim_id\": null, \"claim_count\": ").as_bytes());
         // The pop itself is the last attempt.
         out.extend_from_slice(format!("{}, ", message.attempts.saturating_sub(1)).as_bytes());
+        self.write_rest(message, out);
+        out.push(b'}');
+    }
+
+    /// Writes a message as the WebSocket has it: no href, but its claim, if one holds it.
+    pub(crate) fn write_bare(&self, message: &QueueMessage, out: &mut Vec<u8>) {
+        let id = message_id(&self.queue.topic, message.published.offset);
+        let claim = message.claim.map_or_else(|| "null".to_owned(), |claim| format!("\"{}\"", claim_id(claim)));
+        out.extend_from_slice(format!("{{\"id\": \"{id}\", \"claim_id\": {claim}, ").as_bytes());
         self.write_rest(message, out);
         out.push(b'}');
     }
@@ -87,5 +96,5 @@ fn write_body(payload: &Payload, out: &mut Vec<u8>) {
 
 /// The path of a message.
 pub(crate) fn href(queue: &Name, id: &str) -> String {
-    format!("/v2/queues/{queue}/messages/{id}")
+    format!("{}/messages/{id}", path(queue))
 }

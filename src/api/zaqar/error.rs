@@ -1,10 +1,11 @@
 //! Everything that Zaqar answers when it refuses: the error object, the contract's texts, and the one table from domain errors to them.
 
 use super::json;
+use crate::auth::keystone::Unknown;
 use crate::domain::Error;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER, VARY};
+use actix_web::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
 use std::borrow::Cow;
 
 /// The type of every body but the home document's.
@@ -19,6 +20,8 @@ pub(crate) struct Failure {
     pub(crate) title: &'static str,
     /// For people, and for clients that compare it; none for the bare ones.
     pub(crate) description: Option<Cow<'static, str>>,
+    /// What it is about, if clients are told where that is.
+    pub(crate) location: Option<String>,
 }
 
 /// Why a handler did not answer: in the dialect's words, or in the domain's, to be translated for the route.
@@ -43,14 +46,16 @@ impl From<Error> for Refusal {
 }
 
 const fn said(status: u16, title: &'static str, description: &'static str) -> Failure {
-    Failure { status, title, description: Some(Cow::Borrowed(description)) }
+    Failure { status, title, description: Some(Cow::Borrowed(description)), location: None }
 }
 
 const fn bare(status: u16, title: &'static str) -> Failure {
-    Failure { status, title, description: None }
+    Failure { status, title, description: None, location: None }
 }
 
 const BODY: &str = "Invalid request body";
+
+const NOT_KNOWN: &str = r#"{"error": {"code": 401, "title": "Unauthorized", "message": "The request you have made requires authentication."}}"#;
 
 /// The contract's table (`zaqar-v2.md` §1.4).
 impl Failure {
@@ -83,6 +88,8 @@ impl Failure {
     );
     pub(crate) const WRONG_QUEUE: Self =
         said(400, "Invalid queue identification", "The format of the submitted queue name or project id is not valid.");
+    pub(crate) const WRONG_TOPIC: Self =
+        said(400, "Invalid topic identification", "The format of the submitted topic name or project id is not valid.");
     pub(crate) const WRONG_PATCH: Self = said(
         415,
         "415 Unsupported Media Type",
@@ -102,33 +109,52 @@ impl Failure {
 
     /// Something is out of its range or not as the operation wants it.
     pub(crate) fn request(description: impl Into<Cow<'static, str>>) -> Self {
-        Self { status: 400, title: "Invalid API request", description: Some(description.into()) }
+        Self::of(400, "Invalid API request", description)
     }
 
     /// The body's form is wrong.
     pub(crate) fn body(description: impl Into<Cow<'static, str>>) -> Self {
-        Self { status: 400, title: BODY, description: Some(description.into()) }
+        Self::of(400, BODY, description)
+    }
+
+    /// Whether it is the body's form that is wrong.
+    pub(crate) fn is_about_body(&self) -> bool {
+        self.title == BODY
     }
 
     /// A query parameter's form is wrong.
     pub(crate) fn parameter(description: String) -> Self {
-        Self { status: 400, title: "Invalid parameter", description: Some(description.into()) }
+        Self::of(400, "Invalid parameter", description)
     }
 
     /// There is no such thing.
     pub(crate) fn not_found(description: String) -> Self {
-        Self { status: 404, title: "Not found", description: Some(description.into()) }
+        Self::of(404, "Not found", description)
+    }
+
+    /// A change names nothing to change.
+    pub(crate) fn no_change(description: String) -> Self {
+        Self::of(400, "Unable to update subscription", description)
     }
 
     /// It cannot be done to what is there.
     pub(crate) fn conflict(description: String) -> Self {
-        Self { status: 409, title: "Resource conflict", description: Some(description.into()) }
+        Self::of(409, "Resource conflict", description)
+    }
+
+    /// The same, telling where what is there is.
+    pub(crate) fn at(self, location: String) -> Self {
+        Self { location: Some(location), ..self }
+    }
+
+    fn of(status: u16, title: &'static str, description: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, title, description: Some(description.into()), location: None }
     }
 
     /// Nothing was done, or nobody knows; a later try may work.
     pub(crate) fn later(operation: &str) -> Self {
         let description = format!("{operation} Please try again in a few seconds.");
-        Self { status: 503, title: "Service temporarily unavailable", description: Some(description.into()) }
+        Self::of(503, "Service temporarily unavailable", description)
     }
 
     /// The answer to send.
@@ -142,10 +168,27 @@ impl Failure {
         body.push(b'}');
         let mut answer = HttpResponse::build(StatusCode::from_u16(self.status).unwrap_or_default());
         answer.insert_header((CONTENT_TYPE, JSON)).insert_header((VARY, "Accept"));
+        if let Some(location) = &self.location {
+            answer.insert_header((LOCATION, location.as_str()));
+        }
         if self.status == 503 {
             answer.insert_header((RETRY_AFTER, "1"));
         }
         answer.body(body)
+    }
+}
+
+/// What is answered to who is not known: where to log in, or when to come back. Keystone's own form, not this dialect's.
+pub(crate) fn unknown(why: &Unknown, keystone: &str) -> HttpResponse {
+    match why {
+        Unknown::Refused => HttpResponse::Unauthorized()
+            .insert_header((CONTENT_TYPE, JSON))
+            .insert_header((WWW_AUTHENTICATE, format!("Keystone uri=\"{keystone}\"")))
+            .body(NOT_KNOWN),
+        Unknown::Unavailable(_) => HttpResponse::ServiceUnavailable()
+            .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
+            .insert_header((RETRY_AFTER, "1"))
+            .body("The Keystone service is temporarily unavailable.\n"),
     }
 }
 

@@ -34,6 +34,15 @@ const ROWS: &[Row] = &[
     ("post_claim", "/claims{?limit}", &["queue_name", "limit:claim_limit"], &["POST"]),
     ("patch_claim", "/claims/{claim_id}", &["queue_name", "claim_id"], &["PATCH"]),
     ("delete_claim", "/claims/{claim_id}", &["queue_name", "claim_id"], &["DELETE"]),
+    (
+        "subscriptions_get",
+        "/subscriptions{?marker,limit}",
+        &["queue_name", "marker", "limit:subscription_limit"],
+        &["GET"],
+    ),
+    ("subscriptions_post", "/subscriptions", &["queue_name"], &["POST"]),
+    ("subscription", "/subscriptions/{subscriptions_id}", &["queue_name", "subscriptions_id"], &["GET", "DELETE"]),
+    ("subscription_patch", "/subscriptions/{subscriptions_id}", &["queue_name", "subscriptions_id"], &["PATCH"]),
     ("ping", "/v2/ping", &[], &["GET"]),
 ];
 

@@ -70,6 +70,7 @@ mod tests {
             retention: Retention::default(),
             schema: None,
             metadata: bytes::Bytes::new(),
+            sealed: false,
             acl: Vec::new(),
             created_at: Timestamp(0),
             created_by: None,

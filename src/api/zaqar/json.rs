@@ -12,7 +12,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// Deepest nesting: Python clients read no deeper than about a thousand.
-const DEPTH_MAX: usize = 500;
+pub(crate) const DEPTH_MAX: usize = 500;
 /// Fewer digits than these always fit into 64 bits.
 const DIGITS_SAFE: usize = 18;
 
@@ -70,7 +70,7 @@ fn look_over(body: &[u8]) -> Result<bool, Failure> {
 }
 
 /// What follows a string whose opening quote was read.
-fn after_string(mut rest: &[u8]) -> &[u8] {
+pub(crate) fn after_string(mut rest: &[u8]) -> &[u8] {
     while let Some(place) = memchr::memchr2(b'"', b'\\', rest) {
         let (found, after) = rest.split_at_checked(place).unwrap_or_default();
         debug_assert_eq!(found.len(), place);

@@ -1,5 +1,6 @@
 //! Looking at messages, and deleting them with a claim, without, in bulk and by pop. Posting is in `post`.
 
+use super::collection::path;
 use super::document::View;
 use super::error::{Failure, Refusal};
 use super::ids;
@@ -7,9 +8,9 @@ use super::json;
 use super::metadata::Posting;
 use super::projects::missing_is_none;
 use super::query::{limit, link};
-use super::queues::links;
+use super::queues::{links, missing_queue};
 use super::request::{Answer, Call, Success};
-use crate::broker::queue::{BrowseRequest, Deletion, Queue, QueueMessage};
+use crate::broker::queue::{BrowseRequest, Deletion, Queue, QueueMessage, label};
 use crate::domain::subscription::GroupId;
 use crate::domain::{Name, Offset, Timestamp};
 
@@ -23,51 +24,66 @@ pub(crate) fn view<'a>(call: &'a Call<'_>, queue: &'a Queue) -> View<'a> {
     View { queue, now: Timestamp(call.zaqar.broker.clock().wall()), limits: &call.options.limits }
 }
 
-/// A page of messages, or those that `ids` names.
-pub(crate) async fn list(call: &Call<'_>) -> Answer {
-    if let Some(ids) = call.query.list("ids") {
-        return by_ids(call, &ids).await;
-    }
+/// Some messages of a queue that is there.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) queue: Queue,
+    /// Oldest first.
+    pub(crate) messages: Vec<QueueMessage>,
+}
+
+/// The page of messages that a call asks for; none where there is no queue, or no message.
+pub(crate) async fn page(call: &Call<'_>) -> Result<Option<Found>, Refusal> {
     let asked = call.query.integer("limit")?;
     let (echo, claimed) = (call.query.boolean("echo")?, call.query.boolean("include_claimed")?);
-    let mut delayed = call.query.boolean("include_delayed")?;
+    let delayed = call.query.boolean("include_delayed")?;
     let size = limit(asked, call.options.limits.max_messages_per_page, page_text)?;
-    let Some(queue) = queue(call).await? else { return Ok(empty_page()) };
-    if Posting::of(Some(&queue.topic), &call.options.limits).delay.is_none() {
-        delayed = Some(true);
-    }
+    let Some(queue) = queue(call).await? else { return Ok(None) };
     let from = match call.query.text("marker").map(|marker| ids::offset(&queue.topic, marker)) {
         None => Offset(0),
         Some(Some(offset)) => offset.plus(1),
         // A marker of nothing leads nowhere: the beginning would make a client loop (quirk 6).
-        Some(None) => return Ok(empty_page()),
+        Some(None) => return Ok(None),
     };
     let request = BrowseRequest {
         from,
         messages_max: size,
         except_producer: (echo != Some(true)).then_some(call.caller.client),
         claimed: claimed == Some(true),
-        delayed: delayed == Some(true),
+        delayed: delayed == Some(true) || delays_nothing(call, &queue),
     };
-    let found = missing_is_none(call.zaqar.broker.browse_queue(&queue, request).await)?.unwrap_or_default();
-    let Some(last) = found.last() else { return Ok(empty_page()) };
+    let messages = missing_is_none(call.zaqar.broker.browse_queue(&queue, request).await)?.unwrap_or_default();
+    Ok(Some(Found { queue, messages }).filter(|found| !found.messages.is_empty()))
+}
+
+/// Whether a queue is one without delays, whose messages are shown as soon as they are there.
+fn delays_nothing(call: &Call<'_>, queue: &Queue) -> bool {
+    Posting::of(Some(&queue.topic), &call.options.limits).delay.is_none()
+}
+
+/// A page of messages, or those that `ids` names.
+pub(crate) async fn list(call: &Call<'_>) -> Answer {
+    if call.query.list("ids").is_some() {
+        return by_ids(call).await;
+    }
+    let empty = || Success::json(b"{\"messages\": [], \"links\": []}".to_vec());
+    let Some(Found { queue, messages }) = page(call).await? else { return Ok(empty()) };
+    let Some(last) = messages.last() else { return Ok(empty()) };
+    let query = &call.query;
+    let delayed = if delays_nothing(call, &queue) { Some(true) } else { query.boolean("include_delayed")? };
     let mut parameters = Vec::new();
-    parameters.extend(asked.map(|asked| ("limit", asked.to_string())));
-    parameters.extend(echo.map(|echo| ("echo", echo.to_string())));
-    parameters.extend(claimed.map(|claimed| ("include_claimed", claimed.to_string())));
+    parameters.extend(query.integer("limit")?.map(|asked| ("limit", asked.to_string())));
+    parameters.extend(query.boolean("echo")?.map(|echo| ("echo", echo.to_string())));
+    parameters.extend(query.boolean("include_claimed")?.map(|claimed| ("include_claimed", claimed.to_string())));
     parameters.extend(delayed.map(|delayed| ("include_delayed", delayed.to_string())));
     parameters.push(("marker", ids::message_id(&queue.topic, last.published.offset)));
-    let next = link(&format!("/v2/queues/{}/messages", queue.topic.name), &parameters);
+    let next = link(&format!("{}/messages", path(&queue.topic.name)), &parameters);
     let mut out = b"{\"messages\": ".to_vec();
-    view(call, &queue).write_all(&found, &mut out);
+    view(call, &queue).write_all(&messages, &mut out);
     out.extend_from_slice(b", \"links\": ");
     links(Some(&next), &mut out);
     out.push(b'}');
     Ok(Success::json(out))
-}
-
-fn empty_page() -> Success {
-    Success::json(b"{\"messages\": [], \"links\": []}".to_vec())
 }
 
 fn page_text(most: u64) -> String {
@@ -83,44 +99,56 @@ async fn find(call: &Call<'_>, queue: &Queue, offsets: &[Offset]) -> Result<Vec<
     Ok(missing_is_none(call.zaqar.broker.messages_at(queue, offsets).await)?.unwrap_or_default())
 }
 
-async fn by_ids(call: &Call<'_>, ids: &[&str]) -> Answer {
+/// The messages that `ids` names, as far as they are there; none where none is.
+pub(crate) async fn named(call: &Call<'_>) -> Result<Option<Found>, Refusal> {
+    let ids = call.query.list("ids").unwrap_or_default();
     let most = call.options.limits.max_messages_per_page;
     if ids.len() as u64 > most {
         return Err(Failure::request(page_text(most)).into());
     }
-    if let Some(queue) = queue(call).await? {
-        let found = find(call, &queue, &offsets(&queue, ids)).await?;
-        if !found.is_empty() {
-            let mut out = b"{\"messages\": ".to_vec();
-            view(call, &queue).write_all(&found, &mut out);
-            out.push(b'}');
-            return Ok(Success::json(out));
-        }
+    let Some(queue) = queue(call).await? else { return Ok(None) };
+    let messages = find(call, &queue, &offsets(&queue, &ids)).await?;
+    Ok(Some(Found { queue, messages }).filter(|found| !found.messages.is_empty()))
+}
+
+async fn by_ids(call: &Call<'_>) -> Answer {
+    if let Some(Found { queue, messages }) = named(call).await? {
+        let mut out = b"{\"messages\": ".to_vec();
+        view(call, &queue).write_all(&messages, &mut out);
+        out.push(b'}');
+        return Ok(Success::json(out));
     }
+    let ids = call.query.list("ids").unwrap_or_default();
     let listed: Vec<_> = ids.iter().map(|id| format!("'{}'", id.replace('\\', "\\\\").replace('\'', "\\'"))).collect();
-    let (listed, queue, project) = (listed.join(", "), call.queue_name()?, &call.caller.project);
+    let (listed, queue, project) = (listed.join(", "), label(call.queue_name()?), &call.caller.project);
     Err(Failure::not_found(format!(
         "No messages with IDs: [{listed}] found in the queue {queue} for project {project}."
     ))
     .into())
 }
 
-/// The path's message.
-pub(crate) async fn get(call: &Call<'_>) -> Answer {
+/// A call's message, and its queue.
+pub(crate) async fn one(call: &Call<'_>) -> Result<(Queue, QueueMessage), Refusal> {
     let (name, project) = (call.queue_name()?, &call.caller.project);
     let Some(queue) = queue(call).await? else {
-        return Err(Failure::not_found(format!("Queue {name} does not exist for project {project}")).into());
+        return Err(missing_queue(name, project).into());
     };
     let found = find(call, &queue, &offsets(&queue, &[call.id])).await?;
-    let Some(message) = found.first() else { return Err(missing(call, name).into()) };
+    let message = found.into_iter().next().ok_or_else(|| missing(call, name))?;
+    Ok((queue, message))
+}
+
+/// The path's message.
+pub(crate) async fn get(call: &Call<'_>) -> Answer {
+    let (queue, message) = one(call).await?;
     let mut out = Vec::new();
-    view(call, &queue).write(message, &mut out);
+    view(call, &queue).write(&message, &mut out);
     Ok(Success::json(out))
 }
 
 fn missing(call: &Call<'_>, queue: &Name) -> Failure {
     let (id, project) = (call.id, &call.caller.project);
-    Failure::not_found(format!("Message {id} does not exist in queue {queue} for project {project}"))
+    Failure::not_found(format!("Message {id} does not exist in queue {} for project {project}", label(queue)))
 }
 
 /// Deletes the path's message: a free one, or one that the named claim holds.
@@ -145,8 +173,17 @@ pub(crate) async fn delete(call: &Call<'_>) -> Answer {
     }
 }
 
-/// Deletes the messages that `ids` names, claimed or not (quirk 30), or the oldest free ones, which `pop` answers.
-pub(crate) async fn delete_many(call: &Call<'_>) -> Answer {
+/// What became of messages that were to be deleted together.
+#[derive(Debug)]
+pub(crate) enum Deleted {
+    /// They are gone.
+    Named,
+    /// The oldest free ones were popped; none where there is no queue.
+    Popped(Option<Found>),
+}
+
+/// Deletes the messages that `ids` names, claimed or not (quirk 30), or pops the oldest free ones.
+pub(crate) async fn delete_some(call: &Call<'_>) -> Result<Deleted, Refusal> {
     let (ids, pop) = (call.query.list("ids"), call.query.integer("pop")?);
     let limits = &call.options.limits;
     if let Some(pop) = pop
@@ -174,22 +211,35 @@ pub(crate) async fn delete_many(call: &Call<'_>) -> Answer {
                 let offsets = offsets(&queue, &ids);
                 missing_is_none(call.zaqar.broker.delete_messages(&queue, &offsets).await)?;
             }
-            Ok(Success::nothing())
+            Ok(Deleted::Named)
         }
-        (None, Some(count)) => take(call, u32::try_from(count).unwrap_or(u32::MAX)).await,
+        (None, Some(count)) => {
+            let Some(queue) = queue(call).await? else { return Ok(Deleted::Popped(None)) };
+            let popped = call.zaqar.broker.pop(&queue, u32::try_from(count).unwrap_or(u32::MAX)).await;
+            let messages = missing_is_none(popped)?.unwrap_or_default();
+            Ok(Deleted::Popped(Some(Found { queue, messages })))
+        }
     }
 }
 
-async fn take(call: &Call<'_>, count: u32) -> Answer {
+/// Deletes the messages that the query names, or the oldest free ones, which are then answered.
+pub(crate) async fn delete_many(call: &Call<'_>) -> Answer {
+    Ok(match delete_some(call).await? {
+        Deleted::Named => Success::nothing(),
+        Deleted::Popped(found) => Success::json(popped(call, found.as_ref())),
+    })
+}
+
+/// Popped messages as both transports show them.
+pub(crate) fn popped(call: &Call<'_>, found: Option<&Found>) -> Vec<u8> {
     let mut out = b"{\"messages\": ".to_vec();
-    match queue(call).await? {
+    match found {
         None => out.extend_from_slice(b"[]"),
-        Some(queue) => {
-            let popped = missing_is_none(call.zaqar.broker.pop(&queue, count).await)?.unwrap_or_default();
-            let view = view(call, &queue);
-            json::array(&popped, &mut out, |message, out| view.write_popped(message, out));
+        Some(Found { queue, messages }) => {
+            let view = view(call, queue);
+            json::array(messages, &mut out, |message, out| view.write_popped(message, out));
         }
     }
     out.push(b'}');
-    Ok(Success::json(out))
+    out
 }

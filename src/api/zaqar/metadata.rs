@@ -6,6 +6,7 @@ use super::json::{self, Object};
 use crate::broker::queue::DeadLetterPolicy;
 use crate::domain::Name;
 use crate::domain::topic::Topic;
+use serde_json::value::RawValue;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ const DEAD_LETTER_QUEUE: &str = "_dead_letter_queue";
 const DEAD_LETTER_TTL: &str = "_dead_letter_queue_messages_ttl";
 const MAX_CLAIMS: &str = "_max_claim_count";
 const ENCRYPT: &str = "_enable_encrypt_messages";
-const RETRY: &str = "_retry_policy";
+pub(crate) const RETRY: &str = "_retry_policy";
 
 /// What is always shown, and may be replaced and removed even where it is not set.
 pub(crate) const SHOWN: [&str; 7] = [MAX_POST, TTL, DELAY, DEAD_LETTER_QUEUE, DEAD_LETTER_TTL, MAX_CLAIMS, ENCRYPT];
+/// The same of topics.
+pub(crate) const SHOWN_OF_TOPICS: [&str; 3] = [MAX_POST, TTL, DELAY];
 /// Least seconds that anything lives.
 pub(crate) const TTL_MIN: u64 = 60;
 /// One step of a retry's delays.
@@ -71,12 +74,17 @@ pub(crate) fn dead_letter_policy(metadata: &Object<'_>, own: &Name) -> DeadLette
     }
 }
 
+/// Whether a queue's messages are to be encrypted where they are stored.
+pub(crate) fn is_sealed(metadata: &Object<'_>) -> bool {
+    metadata.get(ENCRYPT).is_some_and(|value| value.get() == "true")
+}
+
 /// Checks the members that mean something; null counts as not set, and so does 0 where a bound is meant.
 ///
 /// # Errors
 /// The contract's text.
 pub(crate) fn check(metadata: &Object<'_>, limits: &Limits) -> Result<(), String> {
-    check_retry_policy(metadata)?;
+    check_retry_policy(metadata.given(RETRY))?;
     let (size, ttl, delay) = (limits.max_messages_post_size, limits.max_message_ttl, limits.max_message_delay);
     within(metadata, MAX_POST, 1..=size, || {
         format!("{MAX_POST} can not exceed {size},  and must be at least greater than 0.")
@@ -95,9 +103,7 @@ pub(crate) fn check(metadata: &Object<'_>, limits: &Limits) -> Result<(), String
         return Err(format!("{DEAD_LETTER_QUEUE} must be string."));
     }
     match metadata.given(ENCRYPT).map(|value| value.get()) {
-        None | Some("false") => Ok(()),
-        // Said rather than kept in clear against the owner's wish.
-        Some("true") => Err(format!("{ENCRYPT} is not supported by this server.")),
+        None | Some("false" | "true") => Ok(()),
         Some(_) => Err(format!("{ENCRYPT} must be boolean.")),
     }
 }
@@ -119,8 +125,12 @@ fn within(
     if fits { Ok(()) } else { Err(wrong()) }
 }
 
-fn check_retry_policy(metadata: &Object<'_>) -> Result<(), String> {
-    let Some(value) = metadata.given(RETRY) else { return Ok(()) };
+/// Checks a retry policy, of a queue or a subscription.
+///
+/// # Errors
+/// The contract's text.
+pub(crate) fn check_retry_policy(given: Option<&RawValue>) -> Result<(), String> {
+    let Some(value) = given else { return Ok(()) };
     let policy: Object<'_> =
         serde_json::from_str(value.get()).map_err(|_| "retry_policy must be a dict.".to_owned())?;
     for key in
@@ -150,14 +160,14 @@ fn check_retry_policy(metadata: &Object<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes metadata as clients see it: with the defaults of what is not set.
-pub(crate) fn write(metadata: &Object<'_>, limits: &Limits, out: &mut Vec<u8>) {
+/// Writes metadata as clients see it: with the defaults of what is not set but always shown.
+pub(crate) fn write(metadata: &Object<'_>, always: &[&str], limits: &Limits, out: &mut Vec<u8>) {
     let default = |key: &str| match key {
         MAX_POST => Some(limits.max_messages_post_size.to_string()),
         TTL => Some(limits.default_message_ttl.to_string()),
         DELAY => Some(limits.default_message_delay.to_string()),
         ENCRYPT => Some("false".to_owned()),
-        _ => SHOWN.contains(&key).then(|| "null".to_owned()),
+        _ => always.contains(&key).then(|| "null".to_owned()),
     };
     out.push(b'{');
     let mut first = true;
@@ -166,7 +176,7 @@ pub(crate) fn write(metadata: &Object<'_>, limits: &Limits, out: &mut Vec<u8>) {
         json::member(key, shown.as_deref().unwrap_or(value.get()), first, out);
         first = false;
     }
-    for key in SHOWN.iter().filter(|key| metadata.get(key).is_none()) {
+    for key in always.iter().filter(|key| metadata.get(key).is_none()) {
         json::member(key, &default(key).unwrap_or_default(), first, out);
         first = false;
     }

@@ -1,13 +1,16 @@
 //! The Zaqar v2 dialect: OpenStack's messaging service over our operations.
 //!
-//! A request goes: host → route table → head (signature, types, Client-ID, project, names) → method → policy → body → one handler →
-//! answer. Each resource has a file; `error` is the one place where our failures become the contract's texts. Meaning lives below: a
+//! A request goes: host or token → route table → head (signature, types, Client-ID, project, names) → method → policy → binding → body →
+//! one handler → answer. Each resource has a file; `error` is the one place where our failures become the contract's texts. Meaning lives below: a
 //! handler only translates.
 //!
 //! The original's defects that are kept, mended or decided are numbered in the contract's §24; code that follows one says so.
 
+mod bound;
 mod caller;
 mod claims;
+mod collection;
+mod confirmation;
 mod document;
 mod error;
 mod health;
@@ -16,6 +19,7 @@ mod ids;
 mod json;
 mod messages;
 mod metadata;
+mod notifier;
 mod patch;
 mod post;
 mod projects;
@@ -24,21 +28,36 @@ mod queues;
 mod request;
 mod routes;
 mod share;
+mod sockets;
+mod stages;
 mod stats;
+mod subscriptions;
 mod times;
+pub mod websocket;
 
 #[cfg(test)]
 mod tests;
 
+pub use confirmation::Confirmation;
+pub use notifier::{Feed, Notice, Notifier};
+pub use stages::Stage;
+
 use crate::api::{LARGEST, LEAST, Room, RouteMetrics};
+use crate::auth::Auth;
+use crate::auth::keystone::Keystone;
+use crate::auth::policy::Policy;
 use crate::auth::signed_url::UrlKey;
 use crate::broker::Broker;
+use crate::domain::Timestamp;
 use crate::domain::topic::Retention;
 use crate::telemetry::metrics::Metrics;
 use actix_web::web;
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+pub use bound::Bindings;
 
 /// The bounds of the dialect, under the names that the original has for them; times in seconds, sizes in bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +88,10 @@ pub struct Limits {
     pub max_messages_per_page: u64,
     /// Most messages of a claim or pop.
     pub max_messages_per_claim_or_pop: u64,
+    /// The ttl of subscriptions that come without one.
+    pub default_subscription_ttl: u64,
+    /// Most subscriptions of a page.
+    pub max_subscriptions_per_page: u64,
     /// Whether a Client-ID must be a UUID.
     pub client_id_strict: bool,
     /// Fewest characters of a Client-ID that need be no UUID.
@@ -93,6 +116,8 @@ impl Default for Limits {
             max_queues_per_page: 20,
             max_messages_per_page: 20,
             max_messages_per_claim_or_pop: 20,
+            default_subscription_ttl: 3_600,
+            max_subscriptions_per_page: 20,
             client_id_strict: true,
             min_length_client_id: 10,
             max_length_client_id: 36,
@@ -110,8 +135,12 @@ impl Limits {
 /// How the dialect behaves; the defaults are the original's.
 #[derive(Debug)]
 pub struct ZaqarOptions {
-    /// Whether roles are believed as sent; without it, nobody has any.
+    /// Whether roles are believed as sent, where no Keystone says who has which; without it, nobody has any.
     pub trust_roles: bool,
+    /// Which roles open what.
+    pub policy: Policy,
+    /// Which projects are AMS projects at the same time.
+    pub bindings: Bindings,
     /// Whether administrators' resources are there.
     pub admin_mode: bool,
     /// What pre-signed URLs are signed with; none for no such URLs.
@@ -122,6 +151,12 @@ pub struct ZaqarOptions {
     pub retention: Retention,
     /// Longest time that a body may take to arrive.
     pub body_time_max: Duration,
+    /// How long a WebSocket may be silent until its client is asked whether it is there.
+    pub silence: Duration,
+    /// The schemes that subscribers may have.
+    pub subscriber_types: Vec<String>,
+    /// How subscribers are asked to confirm; none where they need not.
+    pub confirmation: Option<Confirmation>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -131,11 +166,16 @@ impl Default for ZaqarOptions {
         let limits = Limits::default();
         Self {
             trust_roles: false,
+            policy: Policy::default(),
+            bindings: Bindings::default(),
             admin_mode: false,
             url_key: None,
             hosts: Vec::new(),
             retention: Retention { age: Duration::from_secs(limits.max_message_ttl), bytes: None },
             body_time_max: Duration::from_secs(60),
+            silence: Duration::from_secs(75),
+            subscriber_types: ["http", "https", "mailto"].map(str::to_owned).to_vec(),
+            confirmation: None,
             limits,
         }
     }
@@ -147,10 +187,22 @@ pub struct Zaqar {
     broker: Broker,
     metrics: RouteMetrics,
     options: ArcSwap<ZaqarOptions>,
+    /// Says who asks; none where whoever reaches the listener is believed.
+    keystone: Option<Keystone>,
+    /// The users of bound projects' access lists; none without Keystone.
+    users: Option<Auth>,
     /// Of request bodies.
     bodies: Arc<Room>,
     /// Of answers.
     answers: Arc<Room>,
+    /// Ended when its WebSockets are to be closed.
+    closing: CancellationToken,
+    /// The subscriptions of connections.
+    sockets: sockets::Sockets,
+    /// Who tells subscribers; none where nothing is told.
+    notifier: Option<Arc<dyn Notifier>>,
+    /// What messages go through before they are stored, in this order.
+    stages: Vec<Arc<dyn Stage>>,
 }
 
 impl Zaqar {
@@ -162,9 +214,33 @@ impl Zaqar {
             broker,
             metrics: RouteMetrics::new(metrics, "zaqar", routes::names()),
             options: ArcSwap::from_pointee(options),
+            keystone: None,
+            users: None,
             bodies: Room::new(room),
             answers: Room::new(room),
+            closing: CancellationToken::new(),
+            sockets: sockets::Sockets::default(),
+            notifier: None,
+            stages: Vec::new(),
         }
+    }
+
+    /// Has subscribers told.
+    #[must_use]
+    pub fn with_notifier(self, notifier: Arc<dyn Notifier>) -> Self {
+        Self { notifier: Some(notifier), ..self }
+    }
+
+    /// The dialect for those whom Keystone knows; in bound projects they are these users, too.
+    #[must_use]
+    pub fn with_keystone(self, keystone: Keystone, users: Auth) -> Self {
+        Self { keystone: Some(keystone), users: Some(users), ..self }
+    }
+
+    /// Has messages go through these stages, in this order, before they are stored.
+    #[must_use]
+    pub fn with_stages(self, stages: Vec<Arc<dyn Stage>>) -> Self {
+        Self { stages, ..self }
     }
 
     /// Puts other options in force, for requests from now on.
@@ -172,9 +248,19 @@ impl Zaqar {
         self.options.store(Arc::new(options));
     }
 
+    /// Says farewell to all WebSockets: they would last for ever.
+    pub fn close_sockets(&self) {
+        self.closing.cancel();
+    }
+
     /// The options in force.
     fn options(&self) -> Guard<Arc<ZaqarOptions>> {
         self.options.load()
+    }
+
+    /// The present instant.
+    fn now(&self) -> Timestamp {
+        Timestamp(self.broker.clock().wall())
     }
 }
 

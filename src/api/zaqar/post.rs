@@ -1,5 +1,6 @@
 //! Posting messages: a request's bodies go into the log as the text they came as.
 
+use super::collection::path;
 use super::document::href;
 use super::error::{Failure, Refusal};
 use super::ids::message_id;
@@ -7,6 +8,7 @@ use super::json::{self, Messages, Object, Shape};
 use super::metadata::{Posting, TTL_MIN, ttl_text};
 use super::projects::missing_is_none;
 use super::request::{Answer, Call, Success};
+use super::stages;
 use crate::broker::{BatchBuilder, NewMessage};
 use crate::domain::message::PayloadForm;
 use serde::de::IgnoredAny;
@@ -23,13 +25,17 @@ struct Post<'a> {
     delay: Option<u64>,
 }
 
-/// Posts a request's messages, all or none, into a queue that is made if need be.
-pub(crate) async fn post(call: &Call<'_>) -> Answer {
+/// Posts a call's messages, all or none, into a queue that is made if need be: their ids, in order.
+pub(crate) async fn enqueue(call: &Call<'_>) -> Result<Vec<String>, Refusal> {
     let (name, project) = (call.queue_name()?, call.caller.project.as_str());
     let found = call.zaqar.queue(project, name).await?;
     let posting = Posting::of(found.as_ref().map(|queue| &*queue.topic), &call.options.limits);
     check_size(call, &posting)?;
-    let posts = read(call, &posting)?;
+    let mut posts = read(call, &posting)?;
+    let changed = stages::apply(call, posts.iter().map(|post| post.body)).await?;
+    for (post, body) in posts.iter_mut().zip(changed.iter().flatten()) {
+        post.body = body;
+    }
     let mut queue = match found {
         Some(queue) => queue,
         None => call.zaqar.queue_made(project, name).await?,
@@ -43,8 +49,14 @@ pub(crate) async fn post(call: &Call<'_>) -> Answer {
         }
     };
     let offsets = (0..u64::from(receipt.count)).map(|place| receipt.first.plus(place));
-    let ids: Vec<_> = offsets.map(|offset| message_id(&queue.topic, offset)).collect();
-    let mut location = format!("/v2/queues/{name}/messages");
+    Ok(offsets.map(|offset| message_id(&queue.topic, offset)).collect())
+}
+
+/// Posts a request's messages.
+pub(crate) async fn post(call: &Call<'_>) -> Answer {
+    let ids = enqueue(call).await?;
+    let name = call.queue_name()?;
+    let mut location = format!("{}/messages", path(name));
     if ids.len() <= LOCATION_IDS_MAX {
         location.push_str("?ids=");
         location.push_str(&ids.join(","));

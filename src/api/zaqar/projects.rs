@@ -35,13 +35,18 @@ pub(crate) fn project_name(id: &str) -> Result<Name> {
 impl Zaqar {
     /// A Zaqar project; none while nothing was ever put into it.
     pub(crate) async fn project(&self, id: &str) -> Result<Option<ProjectId>> {
-        missing_is_none(self.broker.project(&project_name(id)?).await.map(|project| project.id))
+        let bound = self.options().bindings.project(id).cloned();
+        let name = bound.map_or_else(|| project_name(id), Ok)?;
+        missing_is_none(self.broker.project(&name).await.map(|project| project.id))
     }
 
     /// A Zaqar project, made if need be.
     pub(crate) async fn project_made(&self, id: &str) -> Result<ProjectId> {
         if let Some(project) = self.project(id).await? {
             return Ok(project);
+        }
+        if let Some(bound) = self.options().bindings.project(id) {
+            return Err(Error::Unavailable(format!("the project {bound}, which is bound, does not exist")));
         }
         let name = project_name(id)?;
         let new = NewProject { name: name.clone(), description: String::new(), created_by: None };

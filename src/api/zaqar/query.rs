@@ -14,8 +14,12 @@ impl Query {
     /// Reads what follows the `?`.
     pub(crate) fn new(text: &str) -> Self {
         let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        let decoded = pairs.map(|(name, value)| (decoded(name), decoded(value)));
-        Self(decoded.filter(|(name, value)| !name.is_empty() && !value.is_empty()).collect())
+        Self::of(pairs.map(|(name, value)| (decoded(name), decoded(value))))
+    }
+
+    /// Parameters that came otherwise than behind a `?`.
+    pub(crate) fn of(pairs: impl Iterator<Item = (String, String)>) -> Self {
+        Self(pairs.filter(|(name, value)| !name.is_empty() && !value.is_empty()).collect())
     }
 
     /// A parameter as it is.

@@ -1,6 +1,7 @@
 //! Queues: list, make, show, change, delete, purge.
 
-use super::caller::is_queue_name;
+use super::bound;
+use super::collection::{Collection, path};
 use super::error::{Failure, Refusal};
 use super::json::{self, Object};
 use super::metadata::{self, check, dead_letter_policy};
@@ -8,64 +9,91 @@ use super::patch;
 use super::projects::missing_is_none;
 use super::query::{self, limit, link};
 use super::request::{Answer, Call, Success};
-use crate::broker::queue::Queue;
+use crate::broker::queue::{Queue, label};
 use crate::domain::topic::Topic;
 use crate::domain::{Error, Name};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The parameters of a list that are no filters.
 const PARAMETERS: [&str; 5] = ["marker", "limit", "detailed", "name", "with_count"];
 
-/// A project's queues by name.
-pub(crate) async fn list(call: &Call<'_>) -> Answer {
+/// Some of a project's queues.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// By name.
+    pub(crate) queues: Vec<Arc<Topic>>,
+    /// Whether their metadata is wanted too.
+    pub(crate) detailed: bool,
+    /// How many there are in all; 0 where nobody asked.
+    count: usize,
+}
+
+/// The page of a project's queues that a call asks for.
+pub(crate) async fn page(call: &Call<'_>) -> Result<Page, Refusal> {
     let query = &call.query;
     let (asked, detailed) = (query.integer("limit")?, query.boolean("detailed")?);
     let with_count = query.boolean("with_count")?;
     let most = call.options.limits.max_queues_per_page;
     let size = limit(asked, most, |most| format!("Limit must be at least 1 and no greater than {most}."))?;
-    let (marker, part) = (query.text("marker"), query.text("name"));
+    let marker = query.text("marker").map(|marker| call.collection.stored(marker));
+    let part = query.text("name");
     let filters: Vec<_> = query.others(&PARAMETERS).collect();
     let (mut queues, mut count) = (Vec::new(), 0);
     if let Some(project) = call.zaqar.project(&call.caller.project).await? {
+        let shown = bound::visible(call.zaqar, call.options, &call.caller).await?;
         let visible = |topic: &Topic| {
-            let name = topic.name.as_str();
-            is_queue_name(name) && part.is_none_or(|part| name.contains(part)) && has_all(topic, &filters)
+            call.collection.has(&topic.name)
+                && shown(topic)
+                && part.is_none_or(|part| label(&topic.name).contains(part))
+                && has_all(topic, &filters)
         };
-        queues = call.zaqar.broker.topics_by_name(project, marker, size, &visible).await?;
+        queues = call.zaqar.broker.topics_by_name(project, marker.as_deref(), size, &visible).await?;
         if with_count == Some(true) {
-            let all = |topic: &Topic| is_queue_name(topic.name.as_str());
+            let all = |topic: &Topic| call.collection.has(&topic.name) && shown(topic);
             count = call.zaqar.broker.topics_by_name(project, None, usize::MAX, &all).await?.len();
         }
     }
-    let mut out = b"{\"queues\": ".to_vec();
+    Ok(Page { queues, detailed: detailed == Some(true), count })
+}
+
+/// A project's queues by name.
+pub(crate) async fn list(call: &Call<'_>) -> Answer {
+    let Page { queues, detailed, count } = page(call).await?;
+    let mut out = format!("{{\"{}\": ", call.collection.word()).into_bytes();
     json::array(&queues, &mut out, |queue, out| {
-        out.extend_from_slice(format!("{{\"name\": \"{0}\", \"href\": \"/v2/queues/{0}\"", queue.name).as_bytes());
-        if detailed == Some(true) {
+        let (name, href) = (label(&queue.name), path(&queue.name));
+        out.extend_from_slice(format!("{{\"name\": \"{name}\", \"href\": \"{href}\"").as_bytes());
+        if detailed {
             out.extend_from_slice(b", \"metadata\": ");
-            metadata::write(&metadata::stored(queue), &call.options.limits, out);
+            metadata::write(&metadata::stored(queue), shown_of(call), &call.options.limits, out);
         }
         out.push(b'}');
     });
     out.extend_from_slice(b", \"links\": ");
-    let next = queues.last().map(|last| {
-        let mut parameters = Vec::new();
-        parameters.extend(asked.map(|asked| ("limit", asked.to_string())));
-        parameters.extend(detailed.map(|detailed| ("detailed", detailed.to_string())));
-        parameters.extend(part.map(|part| ("name", part.to_owned())));
-        parameters.extend(with_count.map(|with_count| ("with_count", with_count.to_string())));
-        // Quirk 19, mended: a filtered list stays filtered.
-        parameters.extend(filters.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        parameters.push(("marker", last.name.to_string()));
-        link("/v2/queues", &parameters)
-    });
-    links(next.as_deref(), &mut out);
+    let next = queues.last().map(|last| next_page(call, last));
+    links(next.transpose()?.as_deref(), &mut out);
     if count > 0 {
         out.extend_from_slice(format!(", \"count\": {count}").as_bytes());
     }
     out.push(b'}');
     Ok(Success::json(out))
+}
+
+/// The link to what follows the queue that is the last of a page.
+fn next_page(call: &Call<'_>, last: &Topic) -> Result<String, Failure> {
+    let query = &call.query;
+    let mut parameters = Vec::new();
+    parameters.extend(query.integer("limit")?.map(|asked| ("limit", asked.to_string())));
+    parameters.extend(query.boolean("detailed")?.map(|detailed| ("detailed", detailed.to_string())));
+    parameters.extend(query.text("name").map(|part| ("name", part.to_owned())));
+    parameters.extend(query.boolean("with_count")?.map(|with_count| ("with_count", with_count.to_string())));
+    // Quirk 19, mended: a filtered list stays filtered.
+    parameters.extend(query.others(&PARAMETERS).map(|(name, value)| (name, value.to_owned())));
+    parameters.push(("marker", label(&last.name).to_owned()));
+    Ok(link(&format!("/v2/{}", call.collection.word()), &parameters))
 }
 
 /// Writes the links of a page: the next one, if any.
@@ -110,19 +138,24 @@ fn too_large(most: u64, say: impl Fn(String) -> Failure) -> Failure {
     say(format!("Queue metadata is too large. Max size: {most}"))
 }
 
-/// Makes the path's queue; one that is there stays as it is (quirk 22).
-pub(crate) async fn create(call: &Call<'_>) -> Answer {
+/// Makes a call's queue and tells whether it did; one that is there stays as it is (quirk 22).
+pub(crate) async fn make(call: &Call<'_>) -> Result<bool, Refusal> {
     let (name, given) = (call.queue_name()?, given(call)?);
     let mut stored = Vec::new();
     given.write(&mut stored);
-    let policy = dead_letter_policy(&given, name);
-    let made = call.zaqar.make_queue(&call.caller.project, name, Bytes::from(stored), policy).await;
-    let location = format!("/v2/queues/{name}");
-    match made {
-        Ok((_, true)) => Ok(Success::created(location, Vec::new())),
-        Ok((_, false)) => Ok(Success::nothing().at(location)),
-        Err(error) => Err(error.into()),
+    let (policy, sealed) = (dead_letter_policy(&given, name), metadata::is_sealed(&given));
+    let (queue, made) = call.zaqar.make_queue(&call.caller.project, name, Bytes::from(stored), policy).await?;
+    if made {
+        seal(call, &queue.topic, sealed).await?;
     }
+    Ok(made)
+}
+
+/// Makes the path's queue.
+pub(crate) async fn create(call: &Call<'_>) -> Answer {
+    let made = make(call).await?;
+    let location = path(call.queue_name()?);
+    Ok(if made { Success::created(location, Vec::new()) } else { Success::nothing().at(location) })
 }
 
 /// The path's queue's metadata; of a missing one, the defaults.
@@ -134,7 +167,7 @@ pub(crate) async fn get(call: &Call<'_>) -> Answer {
 
 fn shown(call: &Call<'_>, metadata: &Object<'_>) -> Success {
     let mut out = Vec::new();
-    metadata::write(metadata, &call.options.limits, &mut out);
+    metadata::write(metadata, shown_of(call), &call.options.limits, &mut out);
     Success::json(out)
 }
 
@@ -148,7 +181,7 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
         return Err(Failure::WRONG_PATCH.into());
     }
     let changes = patch::read(call.body.optional()?.unwrap_or_default())?;
-    let missing = || Refusal::from(missing_queue(call, name));
+    let missing = || Refusal::from(missing_queue(name, &call.caller.project));
     let queue = call.zaqar.queue(&call.caller.project, name).await?.ok_or_else(missing)?;
     // What the dialect says of the change; the broker says only that it was refused.
     let why = Mutex::new(None);
@@ -181,13 +214,32 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
     };
     let metadata = metadata::stored(&topic);
     let policy = dead_letter_policy(&metadata, name);
+    seal(call, &topic, metadata::is_sealed(&metadata)).await?;
     let queue = Queue { topic: topic.clone(), ..queue };
     call.zaqar.broker.set_dead_letter_policy(&queue, policy).await?;
     Ok(shown(call, &metadata))
 }
 
-fn missing_queue(call: &Call<'_>, name: &Name) -> Failure {
-    Failure::not_found(format!("Queue {name} does not exist for project {}", call.caller.project))
+/// Sets whether a queue's messages are encrypted.
+async fn seal(call: &Call<'_>, topic: &Topic, sealed: bool) -> Result<(), Error> {
+    if topic.sealed != sealed {
+        call.zaqar.broker.set_sealed(topic, sealed).await?;
+    }
+    Ok(())
+}
+
+/// What is said of a queue or topic that is not there.
+pub(crate) fn missing_queue(name: &Name, project: &str) -> Failure {
+    let (one, name) = (Collection::of(name).one(), label(name));
+    Failure::not_found(format!("{one} {name} does not exist for project {project}"))
+}
+
+/// The members that are always shown.
+fn shown_of(call: &Call<'_>) -> &'static [&'static str] {
+    match call.collection {
+        Collection::Queues => &metadata::SHOWN,
+        Collection::Topics => &metadata::SHOWN_OF_TOPICS,
+    }
 }
 
 /// Removes the path's queue with its messages and claims, if it is there.
@@ -198,9 +250,9 @@ pub(crate) async fn delete(call: &Call<'_>) -> Answer {
     Ok(Success::nothing())
 }
 
-/// Deletes all messages, claimed ones too, and ends their claims (quirk 13).
+/// Deletes all messages, claimed ones too, and ends their claims, and all subscriptions (quirk 13); or what of these a body names.
 pub(crate) async fn purge(call: &Call<'_>) -> Answer {
-    let mut messages = true;
+    let (mut messages, mut subscriptions) = (true, true);
     if let Some(body) = call.body.optional()? {
         let given = json::object(body)?;
         let missing = || Failure::request("Post body must contain key \"resource_types\".");
@@ -210,7 +262,11 @@ pub(crate) async fn purge(call: &Call<'_>) -> Answer {
         if types.iter().any(|kind| !matches!(kind.as_str(), "messages" | "subscriptions")) {
             return Err(wrong().into());
         }
-        messages = types.iter().any(|kind| kind == "messages");
+        let wanted = |name: &str| types.iter().any(|kind| kind == name);
+        (messages, subscriptions) = (wanted("messages"), wanted("subscriptions"));
+    }
+    if subscriptions {
+        super::subscriptions::delete_all(call).await?;
     }
     if let (true, Some(queue)) = (messages, call.zaqar.queue(&call.caller.project, call.queue_name()?).await?) {
         missing_is_none(call.zaqar.broker.purge_queue(&queue).await)?;

@@ -1,12 +1,13 @@
 //! One request from its head to its answer: the order of everything, and which function serves which route.
 
 use super::caller::{self, Caller};
-use super::error::{Failure, JSON, Refusal, translate};
+use super::collection::Collection;
+use super::error::{Failure, JSON, Refusal, translate, unknown};
 use super::query::Query;
 use super::routes::{Match, Operation, Route};
-use super::{Zaqar, ZaqarOptions, claims, health, home, messages, post, queues, share, stats};
+use super::{Zaqar, ZaqarOptions, bound, claims, health, home, messages, post, queues, share, stats, subscriptions};
 use crate::api::{Large, SMALL, Unread, discard, hang_up, read_body};
-use crate::auth::policy;
+use crate::auth::keystone::Keystone;
 use crate::domain::Name;
 use crate::telemetry::logging::redact;
 use actix_web::http::header::{
@@ -86,6 +87,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
+    /// A body that has come whole; none for a request without.
+    pub(crate) fn whole(bytes: Option<Bytes>) -> Self {
+        Self { announced: bytes.is_some(), bytes: bytes.unwrap_or_default(), oversize: false }
+    }
+
     /// Whether it has at most so many bytes.
     pub(crate) fn fits(&self, most: u64) -> bool {
         !self.oversize && self.bytes.len() as u64 <= most
@@ -115,7 +121,9 @@ pub(crate) struct Call<'a> {
     pub(crate) zaqar: &'a Zaqar,
     pub(crate) options: &'a ZaqarOptions,
     pub(crate) caller: Caller,
-    /// The path's queue, if it names one.
+    /// Whether the path is about queues or topics.
+    pub(crate) collection: Collection,
+    /// The path's queue or topic, if it names one.
     pub(crate) queue: Option<Name>,
     /// The path's id, as it is.
     pub(crate) id: &'a str,
@@ -174,9 +182,16 @@ async fn respond(
     found: Option<&Match>,
     payload: &mut Payload,
 ) -> HttpResponse {
-    if let Err(failure) = caller::check_host(options, request) {
+    // A token cannot be sent by a page that knows none.
+    if zaqar.keystone.is_none()
+        && let Err(failure) = caller::check_host(options, request)
+    {
         return failure.answer();
     }
+    let known = match caller::identify(zaqar, request).await {
+        Ok(known) => known,
+        Err(why) => return unknown(&why, zaqar.keystone.as_ref().map_or("", Keystone::url)),
+    };
     let Some(found) = found else { return Failure::NO_ROUTE.answer() };
     let allowed = found.resource.allowed();
     if request.method() == Method::OPTIONS {
@@ -186,7 +201,7 @@ async fn respond(
     if let Some(Route { operation: Operation::Versions, .. }) = route {
         return caller::check_reader(request).map_or_else(|failure| failure.answer(), |()| home::versions());
     }
-    let admitted = caller::admit(zaqar, options, request, found);
+    let admitted = caller::admit(zaqar, options, request, found, known);
     let (caller, route) = match (admitted, route) {
         (Err(failure), _) => return failure.answer(),
         (Ok(_), None) => {
@@ -224,6 +239,20 @@ fn refused(id: Uuid, route: &Route, refusal: Refusal) -> Failure {
     }
 }
 
+/// Refuses what the rules, or a bound project, do not open to a caller.
+pub(crate) async fn permit(
+    zaqar: &Zaqar,
+    options: &ZaqarOptions,
+    caller: &Caller,
+    rule: &str,
+    queue: Option<&Name>,
+) -> Result<(), Refusal> {
+    if !options.policy.may(rule, &caller.bearer()) {
+        return Err(Failure::FORBIDDEN.into());
+    }
+    bound::check(zaqar, options, caller, rule, queue).await
+}
+
 async fn serve(
     zaqar: &Zaqar,
     options: &ZaqarOptions,
@@ -233,9 +262,9 @@ async fn serve(
     caller: Caller,
     payload: &mut Payload,
 ) -> Answer {
-    if !policy::may(route.rule, &caller.roles) {
-        return Err(Failure::FORBIDDEN.into());
-    }
+    let collection = found.collection();
+    let queue = found.queue.as_deref().and_then(|name| collection.name(name));
+    permit(zaqar, options, &caller, route.rule, queue.as_ref()).await?;
     let mut share = zaqar.bodies.share();
     let announced = request.headers().contains_key(CONTENT_LENGTH) || request.headers().contains_key(TRANSFER_ENCODING);
     let mut body = Body { bytes: Bytes::new(), announced, oversize: false };
@@ -251,9 +280,9 @@ async fn serve(
     }
     body.announced |= !body.bytes.is_empty();
     let query = Query::new(request.query_string());
-    let queue = found.queue.as_deref().and_then(caller::queue_name);
     let patches = request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == PATCH);
-    dispatch(route.operation, &Call { zaqar, options, caller, queue, id: &found.id, query, body, patches }).await
+    dispatch(route.operation, &Call { zaqar, options, caller, collection, queue, id: &found.id, query, body, patches })
+        .await
 }
 
 #[rustfmt::skip]
@@ -277,6 +306,12 @@ async fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Op::QueueStats => stats::stats(call).await,
         Op::QueuePurge => queues::purge(call).await,
         Op::QueueShare => share::share(call),
+        Op::SubscriptionsList => subscriptions::list(call).await,
+        Op::SubscriptionCreate => subscriptions::create(call).await,
+        Op::SubscriptionGet => subscriptions::get(call).await,
+        Op::SubscriptionUpdate => subscriptions::update(call).await,
+        Op::SubscriptionDelete => subscriptions::delete(call).await,
+        Op::SubscriptionConfirm => subscriptions::confirm(call).await,
         Op::PingGet => health::ping(call),
         Op::PingHead => Ok(Success::nothing()),
         Op::HealthGet => health::health(call).await,

@@ -1,5 +1,6 @@
 //! The route table: every path with its methods, and what a path's segments mean.
 
+use super::collection::Collection;
 use percent_encoding::percent_decode_str;
 
 /// What a route does.
@@ -27,6 +28,12 @@ pub(crate) enum Operation {
     ClaimGet,
     ClaimUpdate,
     ClaimDelete,
+    SubscriptionsList,
+    SubscriptionCreate,
+    SubscriptionGet,
+    SubscriptionUpdate,
+    SubscriptionDelete,
+    SubscriptionConfirm,
 }
 
 /// A method of a resource.
@@ -62,6 +69,28 @@ const fn open(path: &'static str, routes: &'static [Route]) -> Resource {
 
 use Operation as Op;
 
+// What queues and topics have in common.
+const MESSAGES: &[Route] = &[
+    route("DELETE", Op::MessagesDelete, "messages:delete_all", "Messages could not be deleted."),
+    route("GET", Op::MessagesList, "messages:get_all", "Messages could not be listed."),
+    route("POST", Op::MessagesPost, "messages:create", "Messages could not be enqueued."),
+];
+const MESSAGE: &[Route] = &[
+    route("DELETE", Op::MessageDelete, "messages:delete", "Message could not be deleted."),
+    route("GET", Op::MessageGet, "messages:get", "Message could not be retrieved."),
+];
+const SUBSCRIPTIONS: &[Route] = &[
+    route("GET", Op::SubscriptionsList, "subscription:get_all", "Subscriptions could not be listed."),
+    route("POST", Op::SubscriptionCreate, "subscription:create", "Subscription could not be created."),
+];
+const SUBSCRIPTION: &[Route] = &[
+    route("DELETE", Op::SubscriptionDelete, "subscription:delete", "Subscription could not be deleted."),
+    route("GET", Op::SubscriptionGet, "subscription:get", "Subscription could not be retrieved."),
+    route("PATCH", Op::SubscriptionUpdate, "subscription:update", "Subscription could not be updated."),
+];
+const CONFIRMATION: &[Route] =
+    &[route("PUT", Op::SubscriptionConfirm, "subscription:confirm", "Subscription could not be confirmed.")];
+
 /// The table.
 const RESOURCES: &[Resource] = &[
     open("/", &[route("GET", Op::Versions, "versions", "Versions could not be listed.")]),
@@ -91,21 +120,8 @@ const RESOURCES: &[Resource] = &[
     open("/v2/queues/{queue}/stats", &[route("GET", Op::QueueStats, "queues:stats", "Queue stats could not be read.")]),
     open("/v2/queues/{queue}/purge", &[route("POST", Op::QueuePurge, "queues:purge", "Queue could not be purged.")]),
     open("/v2/queues/{queue}/share", &[route("POST", Op::QueueShare, "queues:share", "Queue could not be shared.")]),
-    open(
-        "/v2/queues/{queue}/messages",
-        &[
-            route("DELETE", Op::MessagesDelete, "messages:delete_all", "Messages could not be deleted."),
-            route("GET", Op::MessagesList, "messages:get_all", "Messages could not be listed."),
-            route("POST", Op::MessagesPost, "messages:create", "Messages could not be enqueued."),
-        ],
-    ),
-    open(
-        "/v2/queues/{queue}/messages/{id}",
-        &[
-            route("DELETE", Op::MessageDelete, "messages:delete", "Message could not be deleted."),
-            route("GET", Op::MessageGet, "messages:get", "Message could not be retrieved."),
-        ],
-    ),
+    open("/v2/queues/{queue}/messages", MESSAGES),
+    open("/v2/queues/{queue}/messages/{id}", MESSAGE),
     open(
         "/v2/queues/{queue}/claims",
         &[route("POST", Op::ClaimCreate, "claims:create", "Claim could not be created.")],
@@ -118,11 +134,36 @@ const RESOURCES: &[Resource] = &[
             route("PATCH", Op::ClaimUpdate, "claims:update", "Claim could not be updated."),
         ],
     ),
+    open("/v2/queues/{queue}/subscriptions", SUBSCRIPTIONS),
+    open("/v2/queues/{queue}/subscriptions/{id}", SUBSCRIPTION),
+    open("/v2/queues/{queue}/subscriptions/{id}/confirm", CONFIRMATION),
+    open("/v2/topics", &[route("GET", Op::QueuesList, "topics:get_all", "Topics could not be listed.")]),
+    open(
+        "/v2/topics/{queue}",
+        &[
+            route("DELETE", Op::QueueDelete, "topics:delete", "Topic could not be deleted."),
+            route("GET", Op::QueueGet, "topics:get", "Topic metadata could not be retrieved."),
+            route("PATCH", Op::QueueUpdate, "topics:update", "Topic could not be updated."),
+            route("PUT", Op::QueueCreate, "topics:create", "Topic could not be created."),
+        ],
+    ),
+    open("/v2/topics/{queue}/stats", &[route("GET", Op::QueueStats, "topics:stats", "Topic stats could not be read.")]),
+    open("/v2/topics/{queue}/purge", &[route("POST", Op::QueuePurge, "topics:purge", "Topic could not be purged.")]),
+    open("/v2/topics/{queue}/messages", MESSAGES),
+    open("/v2/topics/{queue}/messages/{id}", MESSAGE),
+    open("/v2/topics/{queue}/subscriptions", SUBSCRIPTIONS),
+    open("/v2/topics/{queue}/subscriptions/{id}", SUBSCRIPTION),
+    open("/v2/topics/{queue}/subscriptions/{id}/confirm", CONFIRMATION),
 ];
 
 /// The names of all routes, in the order of [`Match::place`].
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     RESOURCES.iter().flat_map(|resource| resource.routes).map(|route| route.rule)
+}
+
+/// The route of an operation, and its place in the table.
+pub(crate) fn route_of(operation: Operation) -> Option<(usize, &'static Route)> {
+    RESOURCES.iter().flat_map(|resource| resource.routes).enumerate().find(|(_, route)| route.operation == operation)
 }
 
 /// A path that was found.
@@ -149,6 +190,11 @@ impl Match {
             before += resource.routes.len();
         }
         None
+    }
+
+    /// Whether the path is about queues or topics.
+    pub(crate) fn collection(&self) -> Collection {
+        if self.resource.path.starts_with("/v2/topics") { Collection::Topics } else { Collection::Queues }
     }
 
     /// The route of a method, and its place in the table.
@@ -207,7 +253,7 @@ mod tests {
             "/v2/queues/q/",
             "/v1",
             "/v2/queues/q/nothing",
-            "/v2/topics",
+            "/v2/topics/q/claims",
             "/v2/pools",
             "/V2/ping",
             "//v2/ping",

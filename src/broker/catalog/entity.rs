@@ -3,10 +3,11 @@
 use crate::broker::codec::document::{Account, Thing, TokenHash, Truth};
 use crate::broker::documents::keys::{HintKey, Keyed, SchemaKey, SubscriptionKey, TopicKey};
 use crate::domain::project::Project;
+use crate::domain::push::{Notify, Push};
 use crate::domain::schema::Schema;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
-use crate::domain::{Incarnation, Name, ProjectId, Resource, SchemaId, SubscriptionId, TopicId, UserId};
+use crate::domain::{Incarnation, Name, ProjectId, Resource, SchemaId, SubscriptionId, Timestamp, TopicId, UserId};
 use crate::storage::{Key, LogId};
 
 /// What becomes of a name's document when its holder gives the name up.
@@ -45,6 +46,10 @@ pub(crate) trait Entity: Thing + Clone {
     }
     /// The hash of its token, whose hint ends with it.
     fn token(&self) -> Option<TokenHash> {
+        None
+    }
+    /// When its time is over and it goes by itself, if ever.
+    fn until(&self) -> Option<Timestamp> {
         None
     }
     /// Tells it how many have borne its name.
@@ -128,6 +133,9 @@ impl Entity for Subscription {
     }
     fn log(&self) -> Option<LogId> {
         Some(LogId(self.log.0))
+    }
+    fn until(&self) -> Option<Timestamp> {
+        self.push.as_ref().and_then(Push::notify).map(Notify::until)
     }
 }
 

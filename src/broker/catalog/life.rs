@@ -193,6 +193,7 @@ impl Broker {
                 self.close_series(&series).await?;
             }
             self.close_log(log).await?;
+            self.drop_data_key(log).await?;
         }
         if let Some(hash) = thing.token() {
             self.drop_token(&hash, UserId(thing.id())).await?;

@@ -82,6 +82,7 @@ impl Broker {
             retention,
             schema,
             metadata,
+            sealed: false,
             acl: Vec::new(),
             created_at: now,
             created_by,

@@ -8,14 +8,17 @@
 //! All numbers are little-endian. Everything about a message is relative, so batches merge by concatenation, and its header is
 //! known without touching its body. Owns encoding and decoding alone: what is appended where is the topic's affair.
 
+mod seal;
 mod stored;
 
+pub(crate) use seal::DataKey;
 pub(crate) use stored::MessageBatch;
 
 use crate::domain::message::{Attributes, PayloadForm};
 use crate::domain::{Error, ProducerId, Result, Timestamp, limits};
 use crate::storage::BATCH_BYTES_MAX;
 use bytes::{BufMut, Bytes, BytesMut};
+use seal::{Part, SEAL_BYTES, Sealer};
 use std::time::Duration;
 
 const VERSION: u8 = 1;
@@ -27,7 +30,9 @@ const TOTALS_AT: usize = 48;
 const DELAYED: u8 = 1;
 const EXPIRES: u8 = 2;
 const PRODUCED: u8 = 4;
-const KNOWN_FLAGS: u8 = DELAYED | EXPIRES | PRODUCED;
+/// Payload and attributes are encrypted.
+const SEALED: u8 = 8;
+const KNOWN_FLAGS: u8 = DELAYED | EXPIRES | PRODUCED | SEALED;
 
 /// A message to be published.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +67,7 @@ pub struct BatchBuilder {
     count: u32,
     text_bytes: u64,
     times: Times,
+    sealed: bool,
 }
 
 /// Bounds of the messages' times.
@@ -95,6 +101,7 @@ impl BatchBuilder {
             count: 0,
             text_bytes: 0,
             times: Times::NONE,
+            sealed: false,
         }
     }
 
@@ -214,6 +221,38 @@ impl BatchBuilder {
         })
     }
 
+    /// Encrypts the ended messages, once; none may follow.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when they take too much room then; [`Error::Unavailable`] when the machine cannot encrypt.
+    pub(crate) fn seal(&mut self, key: &DataKey) -> Result<()> {
+        if self.sealed {
+            return Ok(());
+        }
+        let mut sealer = Sealer::new(key)?;
+        let room = self.done + self.count as usize * 2 * SEAL_BYTES;
+        let (mut buffer, mut table) = (BytesMut::with_capacity(room), Vec::with_capacity(self.table.len()));
+        buffer.put_bytes(0, HEADER_BYTES);
+        let entries = self.table.as_chunks::<ENTRY_BYTES>().0.iter();
+        for ((form, payload, attributes), [.., flags, _, _]) in self.messages().zip(entries) {
+            let payload = sealer.seal(Part::Payload, payload, &mut buffer)?;
+            let attributes = match attributes.len() {
+                0 => 0,
+                _ => sealer.seal(Part::Attributes, attributes, &mut buffer)?,
+            };
+            table.put_u32_le(payload as u32);
+            table.put_u32_le(attributes as u32);
+            table.put_u8(form as u8);
+            table.put_u8(flags | SEALED);
+            table.put_u16_le(0);
+        }
+        if buffer.len() + table.len() + self.extras.len() > BATCH_BYTES_MAX {
+            return Err(Error::TooLarge { what: "publish request", limit: BATCH_BYTES_MAX as u64 });
+        }
+        (self.done, self.buffer, self.table, self.sealed) = (buffer.len(), buffer, table, true);
+        Ok(())
+    }
+
     /// How many messages it holds.
     #[must_use]
     pub fn count(&self) -> u32 {
@@ -274,7 +313,8 @@ impl Record {
         let times = all().fold(Times::NONE, |times, builder| times.join(builder.times));
         let mut header = bytes.get_mut(..TOTALS_AT).unwrap_or_default();
         header.put_u8(VERSION);
-        header.put_slice(&[0; 3]);
+        header.put_u8(u8::from(all().any(|builder| builder.sealed)));
+        header.put_slice(&[0; 2]);
         header.put_u32_le(count);
         header.put_u32_le(bodies as u32);
         header.put_u32_le(all().map(|builder| builder.extras.len() as u32).sum());

@@ -4,12 +4,13 @@
 //! `schema/{project}/{id}`. Under a name:
 //! `project-name/{name}`, `topic-name/{project}/{name}` and so on. Under a token's keyed hash: `user-token/{hash}`. Under a
 //! binding's name and its subject's hash: `binding/{name}`, `binding-subject/{hash}`. One each: `roles/table`, `key/check`.
-//! By themselves: `registration/{id}`, `node/at/{id}`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
+//! By themselves: `registration/{id}`, `node/at/{id}`. Under a log: `data-key/{log}`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
 
 use super::Documents;
 use super::cache::Cache;
 use crate::broker::codec::document::{
-    Account, BoundSubject, DayEnd, Hint, KeyCheck, Record, StoredRoles, SubjectHint, TokenHash, TokenHint, Truth,
+    Account, BoundSubject, DayEnd, Hint, KeyCheck, Record, SealedKey, StoredRoles, SubjectHint, TokenHash, TokenHint,
+    Truth,
 };
 use crate::domain::membership::Heartbeat;
 use crate::domain::project::Project;
@@ -86,6 +87,9 @@ pub(crate) struct KeyCheckKey;
 /// A node's heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct NodeKey(pub(crate) NodeId);
+/// The log whose messages a data key encrypts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct DataKeyOf(pub(crate) LogId);
 
 macro_rules! keyed {
     ($key:ty, $record:ty, $cache:ident, |$self:ident| $text:expr) => {
@@ -119,6 +123,7 @@ keyed!(SubjectKey, SubjectHint, subjects, |key| hash_key("binding-subject/", &ke
 keyed!(RolesKey, StoredRoles, roles, |_key| "roles/table");
 keyed!(NodeKey, Heartbeat, nodes, |key| format!("{NODE_PREFIX}{:032x}", key.0.0));
 keyed!(KeyCheckKey, KeyCheck, key_checks, |_key| "key/check");
+keyed!(DataKeyOf, SealedKey, data_keys, |key| format!("{DATA_KEY_PREFIX}{:032x}", key.0.0));
 // Padded, so that days come in order.
 keyed!(DayKey, DayEnd, days, |key| format!("{}{:09}", key.series.prefix(), key.day.0));
 
@@ -180,6 +185,21 @@ const NODE_PREFIX: &str = "node/at/";
 /// What the keys of heartbeats begin with.
 pub(crate) fn nodes() -> Key {
     Key::new(NODE_PREFIX)
+}
+
+const DATA_KEY_PREFIX: &str = "data-key/";
+
+impl DataKeyOf {
+    /// What the keys of all data keys begin with.
+    pub(crate) fn prefix() -> Key {
+        Key::new(DATA_KEY_PREFIX)
+    }
+
+    /// The log that a store's key speaks of.
+    pub(crate) fn parse(key: &Key) -> Option<Self> {
+        let log = std::str::from_utf8(&key.0).ok()?.strip_prefix(DATA_KEY_PREFIX)?;
+        Some(Self(LogId(u128::from_str_radix(log, 16).ok()?))).filter(|parsed| parsed.key() == *key)
+    }
 }
 
 const REGISTRATION_PREFIX: &str = "registration/";

@@ -59,6 +59,7 @@ impl Broker {
             duration: Some(ttl),
             grace: Some(grace),
             except_producer: None,
+            early: false,
             worker: None,
         };
         let deliveries = self.give_out_now(&queue.work, Command::Lease(lease)).await?;
@@ -75,6 +76,7 @@ impl Broker {
             duration: None,
             grace: None,
             except_producer: None,
+            early: false,
             worker: None,
         };
         let deliveries = self.give_out_now(&queue.work, Command::Pop(lease)).await?;

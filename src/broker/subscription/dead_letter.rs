@@ -164,6 +164,10 @@ impl Undertaker {
             delay: None,
             ttl,
         })?;
+        // What was encrypted stays so.
+        if target.document.sealed || source.actor.is_sealed() {
+            batch = self.broker.sealed(&target.actor, batch).await?;
+        }
         let Nonce { writer, sequence } = letter.nonce;
         let copied = target.actor.publish(&self.broker, batch, Some(storage::Nonce { writer, sequence })).await?;
         self.finish(letter, copied.first).await

@@ -175,7 +175,9 @@ impl Desk {
                 judged.verdicts.push(Verdict::Look);
                 continue;
             };
-            let picky = matches!(command, Command::Lease(request) if request.except_producer.is_some());
+            // What one of these finds says nothing of what the others would.
+            let picky =
+                matches!(command, Command::Lease(request) if request.except_producer.is_some() || request.early);
             if *waits && (reply.is_closed() || nothing_left && !picky) {
                 judged.verdicts.push(Verdict::Nothing);
                 continue;

@@ -130,3 +130,27 @@ async fn what_is_kept_in_mind_is_forgotten_when_it_is_gone() {
     walk(&mut sweeper, &broker).await;
     assert_eq!(sweeper.suspects.len(), 0);
 }
+
+#[tokio::test]
+async fn a_subscriber_whose_time_is_over_goes_and_one_who_got_more_stays() {
+    use crate::domain::Timestamp;
+    use crate::domain::push::{Notify, Shared};
+    let (broker, clock) = fresh().await;
+    let project = broker.create_project(new_project("P")).await.unwrap().id;
+    let topic = broker.create_topic(project, new_topic("t")).await.unwrap();
+    let notify = |subscriber: &str| Notify {
+        subscriber: subscriber.to_owned(),
+        options: Shared("{}".to_owned()),
+        ttl: Duration::from_secs(60),
+        since: Timestamp(clock.wall()),
+    };
+    let (short, _) = broker.add_subscriber(project, &topic.name, notify("http://a")).await.unwrap();
+    let (long, _) = broker.add_subscriber(project, &topic.name, notify("http://b")).await.unwrap();
+    broker.change_subscriber(&long, |notify| notify.ttl = Duration::from_secs(600)).await.unwrap();
+    clock.advance(Duration::from_secs(60));
+    walk(&mut Sweeper::default(), &broker).await;
+    assert!(broker.subscription(project, &short.name).await.is_err(), "its name is free again");
+    assert!(broker.inner.store.bounds(LogId(short.log.0)).await.unwrap().is_none());
+    assert_eq!(broker.subscribers(project, &topic.name).await.unwrap().len(), 1);
+    check(&broker).await;
+}

@@ -3,8 +3,8 @@
 
 use super::TopicActor;
 use crate::broker::Broker;
-use crate::broker::codec::message::MessageBatch;
-use crate::domain::{Offset, Result, Timestamp};
+use crate::broker::codec::message::{DataKey, MessageBatch};
+use crate::domain::{Error, Offset, Result, Timestamp};
 use crate::storage::{LogId, Position, Read, ReadLimit};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -103,7 +103,11 @@ impl TopicActor {
         let from = Position::Offset(crate::storage::Offset(range.start.0));
         match broker.inner.read(self.log, from, READ).await? {
             Read::Batches(batches) => {
-                let batches: Vec<_> = batches.into_iter().map(MessageBatch::open).collect::<Result<_>>()?;
+                let mut batches: Vec<_> = batches.into_iter().map(MessageBatch::open).collect::<Result<_>>()?;
+                if batches.iter().any(MessageBatch::is_sealed) {
+                    let key = self.data_key(broker).await?;
+                    batches = batches.into_iter().map(|batch| batch.with_key(Arc::clone(&key))).collect();
+                }
                 if !batches.is_empty() {
                     self.cache.lock().put(&batches, &broker.inner.cached_bytes);
                 }
@@ -112,6 +116,24 @@ impl TopicActor {
             Read::Trimmed { first } => Ok(Found::Trimmed(Offset(first.0))),
             Read::Closed => Ok(Found::Closed),
         }
+    }
+
+    /// What opens the log's messages.
+    async fn data_key(&self, broker: &Broker) -> Result<Arc<DataKey>> {
+        let lost = || Error::Damaged(format!("the key of {}, which holds encrypted messages, is not there", self.log));
+        let find = async || broker.data_key(self.log).await?.map(Arc::new).ok_or_else(lost);
+        self.key.get_or_try_init(find).await.cloned()
+    }
+
+    /// What encrypts the log's messages; made if need be.
+    pub(in crate::broker) async fn data_key_made(&self, broker: &Broker) -> Result<Arc<DataKey>> {
+        let make = async || broker.make_data_key(self.log).await.map(Arc::new);
+        self.key.get_or_try_init(make).await.cloned()
+    }
+
+    /// Whether encrypted messages of the log are known.
+    pub(in crate::broker) fn is_sealed(&self) -> bool {
+        self.key.initialized()
     }
 
     /// When the message at an offset was stored; none when it is gone. Reads one batch at most.

@@ -283,3 +283,34 @@ async fn messages_keep_their_bytes_and_attributes() {
     assert_eq!(read[0].message.payload.bytes, payload);
     assert_eq!(read[0].message.attributes, message("ü\u{0}\"").attributes);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_sees_what_comes_after_it_and_everything_of_a_topic_made_again() {
+    let fixture = Fixture::new().await;
+    let topic = fixture.topic().await;
+    publish(&fixture.broker, &topic, &["before"]).await.unwrap();
+    let mut follower = fixture.broker.follow(&topic).await.unwrap();
+    let mut next = async |count: usize| {
+        let mut texts = Vec::new();
+        for _ in 0..count {
+            let payload = follower.next().await.unwrap().message.payload;
+            texts.push(String::from_utf8(payload.bytes.to_vec()).unwrap());
+        }
+        texts
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(5), next(1)).await.is_err(), "nothing is there yet");
+    let all: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    let texts: Vec<&str> = all.iter().map(String::as_str).collect();
+    publish(&fixture.broker, &topic, &texts).await.unwrap();
+    assert_eq!(next(200).await, all);
+    fixture.broker.delete_topic(topic.project, &topic.name).await.unwrap();
+    let new = crate::broker::NewTopic {
+        name: topic.name.clone(),
+        retention: topic.retention,
+        schema: None,
+        created_by: None,
+    };
+    let again = fixture.broker.create_topic(topic.project, new).await.unwrap();
+    publish(&fixture.broker, &again, &["again"]).await.unwrap();
+    assert_eq!(next(1).await, ["again"]);
+}

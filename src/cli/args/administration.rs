@@ -141,21 +141,20 @@ pub(in crate::cli) struct QuotaChange {
 
 /// Where a subscription's messages are delivered to.
 #[derive(Args, Debug)]
-#[group(id = "where", required = true, multiple = false, args = ["to", "none"])]
 pub(in crate::cli) struct PushChange {
     /// Deliver to this https URL; it must then be verified.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", required_unless_present = "none")]
     pub(in crate::cli) to: Option<String>,
     /// Deliver no more: messages are pulled.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "to")]
     pub(in crate::cli) none: bool,
     /// Most messages of one delivery.
-    #[arg(long, value_name = "COUNT", default_value_t = 1, requires = "to")]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, conflicts_with = "none")]
     pub(in crate::cli) max: u32,
     /// How long to wait between two tries, in milliseconds.
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 3_000, requires = "to", conflicts_with = "slow_start")]
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 3_000, conflicts_with_all = ["none", "slow_start"])]
     pub(in crate::cli) period: u64,
     /// Wait shorter while deliveries succeed, longer while they fail.
-    #[arg(long, requires = "to")]
+    #[arg(long, conflicts_with = "none")]
     pub(in crate::cli) slow_start: bool,
 }

@@ -41,7 +41,8 @@ impl Placement for Told {
 
 fn deliver(world: &World, broker: &Broker, receiver: &Receiver, placement: &Arc<Told>) -> Delivery {
     let (sender, metrics) = (receiver.sender(loopback()), Arc::clone(&world.metrics));
-    Delivery::start(broker.clone(), sender, Arc::clone(placement) as _, metrics, 64, Handle::current())
+    let scope = Scope { endpoints: true, notifications: None };
+    Delivery::start(broker.clone(), (sender, scope), Arc::clone(placement) as _, metrics, 64, Handle::current())
 }
 
 #[tokio::test]

@@ -121,6 +121,8 @@ pub struct LeaseRequest {
     pub grace: Option<Duration>,
     /// Leave this producer's messages out.
     pub except_producer: Option<ProducerId>,
+    /// Give out also what is not visible yet. Individual mode.
+    pub early: bool,
     /// The worker's fence, if a worker speaks.
     pub worker: Option<Fence>,
 }

@@ -89,6 +89,7 @@ struct Scan<'a> {
     wanted: u64,
     bytes_max: u64,
     except: ProducerId,
+    early: bool,
     /// How many offsets whose headers were needed did not count: the next need may be as large.
     skipped: u64,
     picked: Picked,
@@ -103,6 +104,7 @@ impl<'a> Scan<'a> {
             wanted: u64::from(request.messages_max.clamp(1, LEASE_MESSAGES_MAX)).min(room),
             bytes_max: request.bytes_max.min(LEASE_BYTES_MAX),
             except: request.except_producer.unwrap_or_default(),
+            early: request.early,
             skipped: 0,
             picked: Picked::default(),
         }
@@ -139,7 +141,7 @@ impl<'a> Scan<'a> {
                     Some(_) => return Ok(false),
                     None => first,
                 },
-                Some((first, Span::Delayed { count, until })) if now < *until => first.plus(*count),
+                Some((first, Span::Delayed { count, until })) if now < *until && !self.early => first.plus(*count),
                 Some((first, Span::Expired { count, by })) if *by <= now => {
                     let past = Run { first: at, next: first.plus(*count).min(run.next) };
                     self.cover(past)
@@ -165,7 +167,7 @@ impl<'a> Scan<'a> {
             runs::push(&mut self.picked.expired, Run::one(at));
             return true;
         }
-        if now < header.visible_at || excepted {
+        if (now < header.visible_at && !self.early) || excepted {
             self.skipped = self.skipped.saturating_add(1);
             return true;
         }

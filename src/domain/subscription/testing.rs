@@ -34,6 +34,7 @@ pub(crate) fn up_to(messages_max: u32) -> LeaseRequest {
         duration: None,
         grace: None,
         except_producer: None,
+        early: false,
         worker: None,
     }
 }

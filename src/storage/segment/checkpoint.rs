@@ -218,18 +218,18 @@ impl Kept {
         self.bytes
     }
 
+    /// Takes more room.
+    pub(super) fn grow(&mut self, bytes: u64) -> io::Result<()> {
+        self.file.allocate(bytes)?;
+        self.bytes = bytes;
+        Ok(())
+    }
+
     /// Puts a checkpoint into it, durably in place of the one before. One that is longer takes more of the disk.
     pub(super) fn become_checkpoint(self, vfs: &dyn Vfs, dir: &Path, bytes: &[u8]) -> io::Result<()> {
         fill(self.file.as_ref(), bytes)?;
         vfs.rename(&self.path, &dir.join(NAME))?;
         vfs.sync_dir(dir)
-    }
-
-    /// Removes the file. One that cannot be removed is swept at the next start.
-    pub(super) fn give_back(self, vfs: &dyn Vfs) {
-        if let Err(error) = vfs.remove(&self.path) {
-            tracing::debug!(%error, "the room kept for a checkpoint could not be given back");
-        }
     }
 }
 

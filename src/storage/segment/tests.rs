@@ -262,7 +262,10 @@ async fn checkpoints_that_free_nothing_leave_a_full_disk_its_way_out() {
     let vfs: Arc<dyn Vfs> = Arc::new(disk.clone());
     let store = open(&vfs);
     let log = made(&store).await;
-    fill(&store, log, 20).await;
+    for _ in 0..40 {
+        let next = bounds(&store, log).await.next;
+        store.append(log, next, batch(1, vec![1; 4_000]), Purpose::Growth).await.unwrap();
+    }
     eventually("spares are ready", || store.stats().segments_pool >= 2 && store.shared.covered.lock().kept.is_some())
         .await;
     disk.set_faults(Faults { room: Some(disk.disk().used()), ..Faults::default() });

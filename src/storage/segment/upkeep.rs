@@ -162,17 +162,13 @@ impl Shared {
             return;
         }
         let wanted = (2 * needed).max(self.options.segment_bytes / 256);
-        let make = |bytes| Kept::make(self.vfs.as_ref(), &self.dir, bytes);
-        let made = make(wanted).or_else(|error| match error.kind() {
-            io::ErrorKind::StorageFull if self.pool.give_up_one() => {
-                make(wanted).or_else(|_| make(needed + needed / 8))
-            }
-            _ => Err(error),
-        });
-        if let Ok(more) = made
-            && let Some(less) = covered.kept.replace(more)
-        {
-            less.give_back(self.vfs.as_ref());
+        let mut take = |bytes| match &mut covered.kept {
+            Some(kept) => kept.grow(bytes),
+            none => Kept::make(self.vfs.as_ref(), &self.dir, bytes).map(|made| *none = Some(made)),
+        };
+        let full = take(wanted).is_err_and(|error| error.kind() == io::ErrorKind::StorageFull);
+        if full && self.pool.give_up_one() && take(wanted).is_err() {
+            drop(take(needed + needed / 8));
         }
     }
 

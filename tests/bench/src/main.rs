@@ -8,6 +8,7 @@
 mod ceiling;
 mod consume;
 mod curves;
+mod dialect;
 mod document;
 mod engine;
 mod flow;
@@ -23,7 +24,9 @@ mod rows;
 mod server;
 mod table;
 mod verify;
+mod zaqar;
 
+use dialect::Dialect;
 use report::{Figure, Outcome};
 use rows::{ROWS, Row};
 use std::path::PathBuf;
@@ -32,7 +35,7 @@ use std::time::{Duration, Instant};
 
 const HELP: &str = "\
 bench [curves] --server BINARY --work FOLDER [--seconds N] [--rounds N] [--minutes N] [--fill-mib N] [--quick] [--json]
-      [--nats BINARY] [ROW…]";
+      [--nats BINARY] [--dialect ams|zaqar] [ROW…]";
 /// The longest that one run of a row may take, beside what its load takes.
 const ROW_LIMIT: Duration = Duration::from_secs(240);
 
@@ -54,6 +57,8 @@ struct Options {
     /// How much the store holds when it is opened again.
     fill_mib: u64,
     json: bool,
+    /// Whose rows are run.
+    dialect: Dialect,
     /// Cost curves instead of rows.
     curves: bool,
     /// Parts of names of the rows to run; none for all.
@@ -84,11 +89,12 @@ fn options() -> Result<Options> {
         server: PathBuf::new(),
         nats: None,
         work: PathBuf::new(),
-        seconds: Duration::from_secs(5),
+        seconds: Duration::from_secs(3),
         rounds: 1,
         within: Duration::from_secs(600),
         fill_mib: 1_024,
         json: false,
+        dialect: Dialect::Ams,
         curves: false,
         only: Vec::new(),
     };
@@ -106,6 +112,13 @@ fn options() -> Result<Options> {
             "--fill-mib" => options.fill_mib = value()?.parse()?,
             "--quick" => (options.seconds, options.fill_mib) = (Duration::from_secs(1), 64),
             "--json" => options.json = true,
+            "--dialect" => {
+                options.dialect = match value()?.as_str() {
+                    "ams" => Dialect::Ams,
+                    "zaqar" => Dialect::Zaqar,
+                    other => return Err(format!("`{other}` is no dialect\n{HELP}").into()),
+                }
+            }
             _ if word.starts_with('-') => return Err(HELP.into()),
             _ => options.only.push(word),
         }
@@ -125,10 +138,19 @@ impl Options {
 
 /// Runs the rows, interleaved over the rounds; whether all count.
 fn run(options: &Options) -> Result<bool> {
-    let wanted = |row: &Row| options.wants(row.name) && (options.nats.is_some() || !row.is_peer());
-    // With each row its ceiling, for the ratio.
-    let is_ceiling = |name: &str| ROWS.iter().any(|row| wanted(row) && row.ceiling == Some(name));
-    let chosen: Vec<&Row> = ROWS.iter().filter(|row| wanted(row) || is_ceiling(row.name)).collect();
+    let own = if options.dialect == Dialect::Ams { ROWS } else { zaqar::ROWS };
+    let wanted = |row: &&Row| options.wants(row.name) && (options.nats.is_some() || !row.is_peer());
+    let wanted: Vec<&Row> = own.iter().filter(wanted).collect();
+    // Before each row its ceiling, for the ratio: of other dialects it is what AMS does.
+    let mut chosen: Vec<&Row> = Vec::new();
+    for row in wanted {
+        let ceiling = ROWS.iter().find(|ceiling| Some(ceiling.name) == row.ceiling);
+        for row in ceiling.into_iter().chain([row]) {
+            if chosen.iter().all(|other| other.name != row.name) {
+                chosen.push(row);
+            }
+        }
+    }
     let machine = machine::line(&options.work);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut outcomes: Vec<Outcome> = chosen.iter().map(|row| Outcome::new(row)).collect();

@@ -1,11 +1,12 @@
 //! Publishing: many connections, each with one request in flight, every acknowledged offset noted.
 
 use crate::Result;
+use crate::dialect::Dialect;
 use crate::http::Connection;
-use crate::load::{Size, Stamp, publish_body};
+use crate::load::{Size, Stamp};
 use crate::report::percentiles;
 use crate::server::Server;
-use crate::verify::{Ledger, message_ids};
+use crate::verify::Ledger;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -35,12 +36,14 @@ pub(crate) struct Load {
     pub(crate) topics: usize,
     /// The number of the first producer; numbers are not used twice on a topic.
     pub(crate) first_producer: u32,
+    pub(crate) dialect: Dialect,
 }
 
 impl Load {
     /// Messages of 1 KiB to the first topic.
     pub(crate) fn new(connections: usize, batch: u64, until: Until) -> Self {
-        Self { connections, batch, size: Size::of_bytes(1_024), until, topics: 1, first_producer: 0 }
+        let size = Size::of_bytes(1_024);
+        Self { connections, batch, size, until, topics: 1, first_producer: 0, dialect: Dialect::Ams }
     }
 }
 
@@ -118,7 +121,7 @@ async fn publisher(
     counts: Rc<RefCell<Counts>>,
     book: Book,
 ) -> Result<()> {
-    let Load { batch, size, topics, .. } = load;
+    let Load { batch, size, topics, dialect, .. } = load;
     let producer = load.first_producer + u32::try_from(at)?;
     let (mut body, mut sequence, mut now) = (String::new(), 0, Instant::now());
     // Connections begin far from each other.
@@ -131,14 +134,14 @@ async fn publisher(
         if done {
             return Ok(());
         }
-        publish_body(producer, sequence, batch, size, &mut body);
-        let path = format!("/v1/projects/b/topics/t{topic}:publish");
+        dialect.publish_body(producer, sequence, batch, size, &mut body);
+        let path = dialect.publish_path(topic);
         let begun = Instant::now();
         let answer = line.call("POST", &path, body.as_bytes()).await?;
         now = Instant::now();
         let first = sequence;
         if let Some(ledger) = book.borrow_mut().get_mut(topic) {
-            for offset in message_ids(answer) {
+            for offset in dialect.offsets(answer) {
                 ledger.record(offset, Stamp { producer, sequence });
                 sequence += 1;
             }

@@ -58,7 +58,7 @@ impl Row {
     }
 }
 
-const fn row(
+pub(crate) const fn row(
     name: &'static str,
     what: &'static str,
     unit: &'static str,

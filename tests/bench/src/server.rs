@@ -1,6 +1,7 @@
 //! The server under test: a process on a fresh folder, killed when dropped, and what the kernel counts of it.
 
 use crate::Result;
+use crate::dialect::Dialect;
 use crate::http::{Connection, trust};
 use std::fs::File;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
+    dialect: Dialect,
     /// From the start of the process until it said that it listens.
     pub(crate) opened_in: Duration,
 }
@@ -51,6 +53,16 @@ impl Server {
         let command = Self::command(binary, folder, &listen);
         let mut server = Self::run(command, folder, |log| after(log, " ams_tls=https://"))?;
         server.tls = Some(trust(&folder.join("data.tls-cert.pem"))?);
+        Ok(server)
+    }
+
+    /// Starts it for the Zaqar dialect, with this bound on the messages of a page, a claim and a pop.
+    pub(crate) fn start_zaqar(binary: &Path, folder: &Path, messages_max: u64) -> Result<Self> {
+        let page = format!("zaqar.limits.max_messages_per_page={messages_max}");
+        let claim = format!("zaqar.limits.max_messages_per_claim_or_pop={messages_max}");
+        let listen = ["listen.ams=127.0.0.1:0", "listen.ams_tls=off", "listen.zaqar=127.0.0.1:0", &page, &claim];
+        let mut server = Self::run(Self::command(binary, folder, &listen), folder, |log| after(log, " zaqar=http://"))?;
+        server.dialect = Dialect::Zaqar;
         Ok(server)
     }
 
@@ -93,7 +105,7 @@ impl Server {
         let begun = Instant::now();
         let child = command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&err)?).spawn()?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, address, tls: None, opened_in: Duration::ZERO };
+        let mut server = Self { child, address, tls: None, dialect: Dialect::Ams, opened_in: Duration::ZERO };
         loop {
             let said = format!("{}{}", std::fs::read_to_string(&out)?, std::fs::read_to_string(&err)?);
             if let Some(address) = listens(&said) {
@@ -108,7 +120,7 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self) -> Result<Connection> {
-        Connection::open(self.address, self.tls.as_ref()).await
+        Connection::open(self.address, self.tls.as_ref(), self.dialect.head()).await
     }
 
     /// Processor seconds that it used so far.

@@ -192,6 +192,16 @@ type Key = LazyLock<memmem::Finder<'static>>;
 static ACK_ID: Key = LazyLock::new(|| memmem::Finder::new(b"\"ackId\": \""));
 static MESSAGE_ID: Key = LazyLock::new(|| memmem::Finder::new(b"\"messageId\": \""));
 static DATA: Key = LazyLock::new(|| memmem::Finder::new(b"\"data\": \""));
+static ID: Key = LazyLock::new(|| memmem::Finder::new(b"\"id\": \""));
+static BODY: Key = LazyLock::new(|| memmem::Finder::new(b"\"body\": \""));
+
+/// The messages of a Zaqar answer: their ids and texts.
+pub(crate) fn messages_of(mut answer: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    std::iter::from_fn(move || {
+        let id = string_after(&mut answer, &ID)?;
+        Some((id, string_after(&mut answer, &BODY)?))
+    })
+}
 
 /// The string that follows a key, up to its quote; `rest` goes on behind it.
 fn string_after<'a>(rest: &mut &'a [u8], key: &memmem::Finder<'_>) -> Option<&'a str> {

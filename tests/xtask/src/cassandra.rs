@@ -41,7 +41,7 @@ fn test(project: &Project) -> Result<(), String> {
     if let Ok(given) = std::env::var(GIVEN) {
         return cluster_tests(project, &given);
     }
-    if let Err(missing) = java() {
+    if let Some(missing) = missing(project) {
         println!("SKIP cassandra: {missing}; or name a running cluster in {GIVEN}");
         return Ok(());
     }
@@ -78,8 +78,14 @@ pub(crate) fn tests() -> Result<Command, String> {
     Ok(command)
 }
 
+/// What Cassandra needs and this machine neither has nor can fetch.
+pub(crate) fn missing(project: &Project) -> Option<String> {
+    let found = java().and_then(|_| jars(project));
+    found.err().map(|why| why.lines().next().unwrap_or_default().to_owned())
+}
+
 /// Java, if it is one that Cassandra runs on.
-pub(crate) fn java() -> Result<PathBuf, String> {
+fn java() -> Result<PathBuf, String> {
     let missing = "Java 17 or 11 is not installed (Debian: apt-get install openjdk-17-jre-headless)";
     let java = on_path("java").ok_or(missing)?;
     let asked = Command::new(&java).arg("-version").output().map_err(|error| format!("java: {error}"))?;

@@ -2,7 +2,7 @@
 //!
 //! Owns what the suite needs around it: the folders of Cassandra, the binary, the Python. The suite itself starts, kills and checks.
 
-use crate::cassandra::{Homes, java};
+use crate::cassandra::{Homes, missing};
 use crate::process::{cargo, run_shown};
 use crate::project::Project;
 use crate::python::Python;
@@ -26,7 +26,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String>
         }
         words.next();
     }
-    if let Err(missing) = java() {
+    if let Some(missing) = missing(project) {
         println!("SKIP cluster: {missing}");
         return Ok(());
     }

@@ -35,7 +35,7 @@ cargo xtask COMMAND
   long       the campaigns that a change cannot wait for
              long [--rounds N] [--seed N] [NAME…]
   bench      builds release and measures every row in three interleaved rounds, beside what HTTP and the disk alone do
-             bench [--peer nats] [--json] [--quick] [--rounds N] [--seconds N] [ROW…]
+             bench [--peer nats] [--dialect ams|zaqar] [--json] [--quick] [--rounds N] [--seconds N] [ROW…]
              bench curves [--json] [--quick] [--rounds N] [--seconds N] [CURVE…]
              tests/bench/README.md has the figures
   crash      kills the service at any instant, a thousand times; checks everything that clients saw

@@ -69,7 +69,7 @@ impl Python {
 
     fn works(&self) -> bool {
         self.command()
-            .args(["-c", "import argo_ams_library, requests, zaqarclient"])
+            .args(["-c", "import argo_ams_library, msgpack, requests, websocket, zaqarclient"])
             .output()
             .is_ok_and(|done| done.status.success())
     }

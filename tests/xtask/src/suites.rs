@@ -18,6 +18,7 @@ const LONG_LIMIT: Duration = Duration::from_secs(4 * 3_600);
 
 /// The Python suites, the slowest first so that the lanes end together.
 const SUITES: &[&str] = &[
+    "tempest",
     "main_job",
     "crash",
     "republisher",
@@ -37,6 +38,11 @@ const SUITES: &[&str] = &[
     "deploy",
     "checklist",
     "bad_input",
+    "zaqar_keystone",
+    "cross_dialect",
+    "examples",
+    "zaqar_socket",
+    "zaqar_notifications",
     "zaqar_client",
     "zaqar_wire",
     "tools",

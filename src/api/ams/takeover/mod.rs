@@ -117,6 +117,7 @@ impl Takeover<'_> {
             retention: self.retention,
             schema: Some(row.text("schema_uuid")).filter(|text| !text.is_empty()).and_then(SchemaId::parse),
             metadata: Bytes::new(),
+            sealed: false,
             acl: row.texts("acl").filter_map(UserId::parse).collect(),
             created_at: row.time("created_on"),
             created_by: None,

@@ -203,7 +203,6 @@ fn metadata() -> impl Iterator<Item = (&'static str, &'static str)> {
         (r#"{"_dead_letter_queue": 5}"#, "_dead_letter_queue must be string."),
         (r#"{"_max_claim_count": 1.5}"#, "_max_claim_count must be integer."),
         (r#"{"_enable_encrypt_messages": 1}"#, "_enable_encrypt_messages must be boolean."),
-        (r#"{"_enable_encrypt_messages": true}"#, "_enable_encrypt_messages is not supported by this server."),
         (r#"{"_retry_policy": 5}"#, "retry_policy must be a dict."),
         (r#"{"_retry_policy": {"minimum_delay": "5"}}"#, "Retry policy: minimum_delay must be a integer."),
         (r#"{"_retry_policy": {"retry_backoff_function": 5}}"#, "retry_backoff_function must be a string."),

@@ -3,9 +3,12 @@
 mod bad_input;
 mod claims;
 mod heads;
+mod identity;
 mod messages;
 mod queues;
 mod sharing;
+mod subscriptions;
+mod topics;
 
 use super::{Zaqar, ZaqarOptions, configure};
 use crate::auth::signed_url::UrlKey;
@@ -29,15 +32,15 @@ const OTHER_CLIENT: &str = "3381af922b9e11e3b19171861300734d";
 const PATCH: &str = "application/openstack-messaging-v2.0-json-patch";
 
 /// A running dialect.
-struct World {
-    zaqar: Arc<Zaqar>,
+pub(super) struct World {
+    pub(super) zaqar: Arc<Zaqar>,
     broker: Broker,
     clock: Clock,
 }
 
 /// An answer, read whole.
 #[derive(Debug)]
-struct Reply {
+pub(super) struct Reply {
     status: u16,
     headers: HeaderMap,
     body: String,
@@ -51,7 +54,7 @@ impl Reply {
 
     /// Its JSON, if it has this status.
     #[track_caller]
-    fn with(&self, status: u16) -> Value {
+    pub(super) fn with(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.body);
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
@@ -69,7 +72,7 @@ impl Reply {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with(|_| ()).await
     }
 
@@ -104,7 +107,7 @@ impl World {
         self.send(method, path, &[("Client-ID", client), ("X-Project-ID", "proj1")], body).await
     }
 
-    async fn call(&self, method: &str, path: &str, body: &str) -> Reply {
+    pub(super) async fn call(&self, method: &str, path: &str, body: &str) -> Reply {
         self.as_client(CLIENT, method, path, body).await
     }
 
@@ -146,7 +149,7 @@ impl World {
         (figure("claimed"), figure("free"), figure("total"))
     }
 
-    fn pass(&self, seconds: u64) {
+    pub(super) fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
 }

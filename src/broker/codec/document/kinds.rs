@@ -3,8 +3,8 @@
 use super::fields::{FieldReader, Fields, Value, damaged, put_prefixed};
 use super::push;
 use super::{
-    Account, BoundSubject, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, Standing, StoredRoles, SubjectHint,
-    TokenHash, TokenHint, Truth,
+    Account, BoundSubject, Claim, DayEnd, Hint, KeyCheck, Record, Sealed, SealedKey, Standing, StoredRoles,
+    SubjectHint, TokenHash, TokenHint, Truth,
 };
 use crate::domain::acl::{RoleName, RoleTable};
 use crate::domain::membership::Heartbeat;
@@ -107,6 +107,9 @@ impl Thing for Topic {
         if !self.metadata.is_empty() {
             fields.bytes(14, &self.metadata);
         }
+        if self.sealed {
+            fields.u8(15, 1);
+        }
     }
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
@@ -125,6 +128,7 @@ impl Thing for Topic {
             created_at: fields.required(12)?.timestamp()?,
             created_by: read_user(fields, 13)?,
             metadata: fields.optional(14)?.map(|metadata| Bytes::copy_from_slice(metadata.0)).unwrap_or_default(),
+            sealed: fields.optional(15)?.map(Value::u8).transpose()? == Some(1),
         })
     }
 }
@@ -331,6 +335,19 @@ impl Record for KeyCheck {
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
         Ok(Self { sealed: read_sealed(fields, 1)? })
+    }
+}
+
+impl Record for SealedKey {
+    const KIND: u8 = 31;
+    const WHAT: &'static str = "a log's data key";
+
+    fn write(&self, fields: &mut Fields) {
+        fields.u32(1, self.0.key).bytes(2, &self.0.bytes);
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
+        Ok(Self(read_sealed(fields, 1)?))
     }
 }
 

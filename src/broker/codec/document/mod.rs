@@ -162,6 +162,10 @@ pub(crate) struct KeyCheck {
     pub(crate) sealed: Sealed,
 }
 
+/// The key of a log's messages, encrypted under the store's key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SealedKey(pub(crate) Sealed);
+
 /// The role table as it was stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct StoredRoles(pub(crate) RoleTable);

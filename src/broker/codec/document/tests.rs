@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::acl::RoleName;
 use crate::domain::membership::Heartbeat;
 use crate::domain::project::{Project, Quota};
-use crate::domain::push::{Mattermost, Push, Shared, Target, Webhook};
+use crate::domain::push::{Mattermost, Notify, Push, Shared, Target, Webhook};
 use crate::domain::registration::{Decision, Registration, RegistrationStatus};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schema::{Rules, Schema, SchemaKind};
@@ -64,6 +64,7 @@ fn schema() -> Schema {
 fn topic() -> Topic {
     Topic {
         metadata: Bytes::new(),
+        sealed: false,
         id: TopicId(1),
         project: ProjectId(2),
         name: name("t"),
@@ -112,6 +113,16 @@ fn mattermost() -> Push {
     let text = str::to_owned;
     let target = Target::Mattermost(Mattermost { url: text("u"), username: text("n"), channel: text("c") });
     Push { target, retry: RetryPolicy::SlowStart, decode: false, verified: true }
+}
+
+fn notify() -> Push {
+    let target = Target::Notify(Notify {
+        subscriber: "http://e".to_owned(),
+        options: Shared("{}".to_owned()),
+        ttl: Duration::from_micros(5),
+        since: Timestamp(6),
+    });
+    Push { target, retry: RetryPolicy::EachMessage, decode: false, verified: true }
 }
 
 fn account() -> Account {
@@ -198,6 +209,7 @@ fn stored_forms_are_frozen() {
     let pushed = |push| truth(Standing::Deleting, None, Subscription { push: Some(push), ..subscription() });
     golden(&pushed(webhook()), &format!("{SUBSCRIPTION} {WEBHOOK}"));
     golden(&pushed(mattermost()), &format!("{SUBSCRIPTION} {MATTERMOST}"));
+    golden(&pushed(notify()), &format!("{SUBSCRIPTION} {NOTIFY}"));
     golden(&truth(Standing::Live, None, account()), ACCOUNT);
     golden(&Hint { holder: Some(1), given_up: None, incarnation: Incarnation(2) }, HINT_HELD);
     let given_up = Some((1, Timestamp(2)));
@@ -234,8 +246,9 @@ fn kinds_are_frozen() {
         BoundSubject::KIND,
         SubjectHint::KIND,
         Heartbeat::KIND,
+        SealedKey::KIND,
     ];
-    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 30, 20, 21, 40]);
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 30, 20, 21, 40, 31]);
 }
 
 #[test]
@@ -244,6 +257,10 @@ fn what_a_dialect_keeps_with_a_topic_and_what_a_queue_does_with_dead_letters_sta
     let (bytes, plain) = (encode(&queue, NONCE), encode(&truth(Standing::Live, None, topic()), NONCE));
     assert_eq!(bytes.get(plain.len() - 1..), Some(&b"\x0e\x02\0\0\0{}\0"[..]));
     assert_eq!(decode::<Truth<Topic>>(&bytes).unwrap().1, queue);
+    let sealed = truth(Standing::Live, None, Topic { sealed: true, ..topic() });
+    let bytes = encode(&sealed, NONCE);
+    assert_eq!(bytes.get(plain.len() - 1..), Some(&b"\x0f\x01\0\0\0\x01\0"[..]));
+    assert_eq!(decode::<Truth<Topic>>(&bytes).unwrap().1, sealed);
     let mut work = subscription();
     work.settings.dead_letter_ttl = Some(Duration::from_secs(60));
     let work = truth(Standing::Live, None, work);
@@ -256,6 +273,7 @@ fn what_may_be_absent_may_be_absent() {
         retention: Retention { age: Duration::ZERO, bytes: None },
         schema: None,
         metadata: Bytes::new(),
+        sealed: false,
         acl: Vec::new(),
         created_by: None,
         ..topic()
@@ -423,6 +441,16 @@ const MATTERMOST: &str = "
         06 01000000 6e
         07 01000000 63
         09 01000000 02
+        00";
+
+const NOTIFY: &str = "
+    0f 3b000000
+        01 01000000 03
+        02 08000000 687474703a2f2f65
+        05 02000000 7b7d
+        09 01000000 02
+        0a 08000000 0500000000000000
+        0b 08000000 0600000000000000
         00";
 
 const ACCOUNT: &str = "

@@ -1,15 +1,19 @@
 //! Reading the stored form of a batch of messages: its header, its messages' headers without their bodies, its messages as slices.
 
-use super::{DELAYED, ENTRY_BYTES, EXPIRES, HEADER_BYTES, KNOWN_FLAGS, PRODUCED, Times, Totals, VERSION, text_bytes};
+use super::seal::{DataKey, Part, SEAL_BYTES};
+use super::{
+    DELAYED, ENTRY_BYTES, EXPIRES, HEADER_BYTES, KNOWN_FLAGS, PRODUCED, SEALED, Times, Totals, VERSION, text_bytes,
+};
 use crate::domain::message::{Attributes, Header, Message, Payload, PayloadForm, Published};
 use crate::domain::subscription::headers::Span;
 use crate::domain::{Error, Offset, ProducerId, Result, Timestamp};
 use crate::storage::StoredBatch;
 use bytes::Bytes;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A batch of messages as it stands in a topic's log. Cheap to clone; messages are slices of the record.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct MessageBatch {
     pub(crate) first: Offset,
     pub(crate) count: u32,
@@ -22,6 +26,9 @@ pub(crate) struct MessageBatch {
     record: Bytes,
     table_at: usize,
     extras_at: usize,
+    sealed: bool,
+    /// Opens what is sealed.
+    key: Option<Arc<DataKey>>,
 }
 
 impl MessageBatch {
@@ -42,7 +49,8 @@ impl MessageBatch {
             }
         }
         let mut read = || {
-            fields.skip(3)?;
+            let sealed = fields.u8()? != 0;
+            fields.skip(2)?;
             let (count, bodies, extras) = (fields.u32()?, fields.u32()? as usize, fields.u32()? as usize);
             let mut bounds = || Some((Timestamp(fields.u64()?), Timestamp(fields.u64()?)));
             let times = Times { visible: bounds()?, expires: bounds()? };
@@ -52,9 +60,31 @@ impl MessageBatch {
             let extras_at = table_at.checked_add(ENTRY_BYTES.checked_mul(count as usize)?)?;
             let whole = extras_at.checked_add(extras)? == stored.payload.len() && count == stored.count;
             let record = stored.payload.clone();
-            whole.then_some(Self { first, count, at, totals, previous, times, record, table_at, extras_at })
+            whole.then_some(Self {
+                first,
+                count,
+                at,
+                totals,
+                previous,
+                times,
+                record,
+                table_at,
+                extras_at,
+                sealed,
+                key: None,
+            })
         };
         read().ok_or_else(damaged)
+    }
+
+    /// Whether any of its messages is encrypted.
+    pub(crate) const fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// The batch with what opens its messages.
+    pub(crate) fn with_key(self, key: Arc<DataKey>) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     /// The offset after its last message.
@@ -92,11 +122,19 @@ impl MessageBatch {
     }
 
     fn message(&self, entry: &Entry) -> Option<Message> {
+        let part = |part, range: &Range<usize>| {
+            let stored = self.record.slice(range.clone());
+            match (entry.sealed, &self.key) {
+                (false, _) => Some(stored),
+                (true, Some(key)) => key.open(part, &stored).map(Bytes::from),
+                (true, None) => None,
+            }
+        };
         let attributes = match entry.attributes.len() {
             0 => Attributes::default(),
-            _ => Attributes::from_stored(self.record.slice(entry.attributes.clone()))?,
+            _ => Attributes::from_stored(part(Part::Attributes, &entry.attributes)?)?,
         };
-        let payload = Payload { bytes: self.record.slice(entry.payload.clone()), form: entry.form };
+        let payload = Payload { bytes: part(Part::Payload, &entry.payload)?, form: entry.form };
         Some(Message { header: entry.header, attributes, payload, ordering_key: Bytes::new() })
     }
 
@@ -126,6 +164,7 @@ struct Entry {
     form: PayloadForm,
     payload: Range<usize>,
     attributes: Range<usize>,
+    sealed: bool,
 }
 
 /// Walks the table; after the first entry that makes no sense (`None`) it ends.
@@ -164,6 +203,9 @@ impl Entries<'_> {
             return None;
         }
         self.body = attributes.end;
+        let sealed = flags & SEALED != 0;
+        let plain = |bytes: u32| if sealed { bytes.saturating_sub(SEAL_BYTES as u32) } else { bytes };
+        let (payload_bytes, attribute_bytes) = (plain(payload_bytes), plain(attribute_bytes));
         let bytes = payload_bytes.checked_add(attribute_bytes)?;
         let mut header = Header::plain(bytes, text_bytes(form, payload_bytes));
         if flags & DELAYED != 0 {
@@ -175,7 +217,7 @@ impl Entries<'_> {
         if flags & PRODUCED != 0 {
             header.producer = ProducerId(self.extras.u128()?);
         }
-        Some(Entry { header, form, payload, attributes })
+        Some(Entry { header, form, payload, attributes, sealed })
     }
 }
 

@@ -55,6 +55,14 @@ fn a_producer_is_left_out_but_others_get_its_messages() {
 }
 
 #[test]
+fn who_asks_early_gets_what_is_not_visible_yet() {
+    let mut world = world(3);
+    world.header(0).visible_at = at(1_000_000);
+    let early = LeaseRequest { early: true, ..up_to(9) };
+    assert_eq!((world.lease(up_to(9)).len(), world.lease(early).len()), (2, 1));
+}
+
+#[test]
 fn a_byte_limit_gives_at_least_one_message() {
     let mut world = world(9);
     let mut limited = |bytes_max| world.lease(LeaseRequest { bytes_max, ..up_to(9) }).len();

@@ -101,7 +101,8 @@ impl Model {
                 self.done(offset);
                 continue;
             }
-            if seen.now < header.visible_at || Some(header.producer) == request.except_producer {
+            let invisible = seen.now < header.visible_at && !request.early;
+            if invisible || Some(header.producer) == request.except_producer {
                 continue;
             }
             bytes += u64::from(header.bytes);

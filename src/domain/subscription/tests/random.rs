@@ -42,14 +42,15 @@ fn headers() -> impl Strategy<Value = Header> {
 
 fn requests() -> impl Strategy<Value = LeaseRequest> {
     let wish = || prop::option::of(0..30_u64);
-    (0..6_u32, 0..90_u64, wish(), wish(), 0..3_u128, prop::option::of(1..3_u128)).prop_map(
-        |(messages_max, bytes_max, duration, grace, group, except)| LeaseRequest {
+    (0..6_u32, 0..90_u64, wish(), wish(), 0..3_u128, prop::option::of(1..3_u128), any::<bool>()).prop_map(
+        |(messages_max, bytes_max, duration, grace, group, except, early)| LeaseRequest {
             holder: HolderId(group),
             group: GroupId(group),
             bytes_max,
             duration: duration.map(seconds),
             grace: grace.map(seconds),
             except_producer: except.map(ProducerId),
+            early,
             ..up_to(messages_max)
         },
     )
