@@ -62,7 +62,7 @@ def world(options):
         yield made
 
 
-class Through(wire.Session):
+class Through(wire.Wire):
     """Requests through the balancer; patient, for a frozen node may answer late. The balancer has a node for each subscription: with
     `nodes`, some requests go to any of them all the same."""
 
