@@ -6,6 +6,7 @@
 
 pub(crate) mod fields;
 mod kinds;
+mod node;
 mod push;
 mod records;
 #[cfg(test)]

@@ -1,13 +1,11 @@
-//! The fields of the documents beside those of living things: names' and tokens' holders, roles, keys, registrations, days, bindings,
-//! nodes. Tags are frozen.
+//! The fields of the documents beside those of living things: names' and tokens' holders, roles, keys, registrations, days, bindings.
+//! Tags are frozen.
 
 use super::fields::{FieldReader, Fields, Value, damaged, put_prefixed};
 use super::kinds::{put_texts, read_sealed, read_user, write_user};
 use super::{BoundSubject, DayEnd, Hint, KeyCheck, Record, SealedKey, StoredRoles, SubjectHint, TokenHint};
 use crate::domain::acl::RoleTable;
-use crate::domain::membership::Heartbeat;
 use crate::domain::registration::{Decision, Registration, RegistrationStatus};
-use crate::domain::subscription::NodeId;
 use crate::domain::user::Profile;
 use crate::domain::{Incarnation, RegistrationId, Result, UserId};
 
@@ -201,29 +199,5 @@ impl Record for SubjectHint {
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
         Ok(Self { name: fields.required(1)?.name()?, id: fields.required(2)?.u128()? })
-    }
-}
-
-impl Record for Heartbeat {
-    const KIND: u8 = 40;
-    const WHAT: &'static str = "a node's heartbeat";
-
-    fn write(&self, fields: &mut Fields) {
-        fields.u128(1, self.node.0).u64(2, self.beat).u64(3, self.at.0).u8(4, u8::from(self.leaving));
-        fields.text(5, &self.address);
-    }
-
-    fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
-        Ok(Self {
-            node: NodeId(fields.required(1)?.u128()?),
-            beat: fields.required(2)?.u64()?,
-            at: fields.required(3)?.timestamp()?,
-            leaving: match fields.required(4)?.u8()? {
-                0 => false,
-                1 => true,
-                other => return Err(damaged(format!("{other} is neither yes nor no"))),
-            },
-            address: fields.required(5)?.text()?.to_owned(),
-        })
     }
 }
