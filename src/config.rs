@@ -36,6 +36,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Where to listen.
     pub listen: Listen,
+    /// The other nodes.
+    pub cluster: ClusterConfig,
     /// The certificate.
     pub tls: Tls,
     /// The AMS dialect.
@@ -122,6 +124,18 @@ pub struct Listen {
     pub zaqar_websocket: String,
     /// Metrics and health.
     pub ops: String,
+    /// Notices of other nodes.
+    pub cluster: String,
+}
+
+/// `[cluster]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// Where others reach `listen.cluster`, or empty.
+    pub address: String,
+    /// The file of the nodes' common secret, or empty.
+    pub secret_file: String,
 }
 
 /// `[tls]`.
@@ -343,6 +357,26 @@ impl Config {
             return Ok(None);
         }
         places::read_secret("store.cql.password_file", password_file).map(|text| Some(Secret(text)))
+    }
+
+    /// The secret that nodes know each other by; none if they need none.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or its secret is too short to be one.
+    pub fn cluster_secret(&self) -> Result<Option<Secret>, Invalid> {
+        const LETTERS_MIN: usize = 32;
+        let file = &self.cluster.secret_file;
+        if file.is_empty() {
+            return Ok(None);
+        }
+        let secret = places::read_secret("cluster.secret_file", file)?;
+        if secret.len() < LETTERS_MIN {
+            let told = format!(
+                "cluster.secret_file: {file} holds less than {LETTERS_MIN} letters; openssl rand -hex 32 makes some"
+            );
+            return Err(Invalid(told));
+        }
+        Ok(Some(Secret(secret)))
     }
 
     /// A file that stands beside the store's folder, never inside: the folder's name with `.suffix` added; for a store in a cluster,

@@ -24,6 +24,7 @@ mod service;
 mod sockets;
 mod stages;
 mod tls;
+mod transfer;
 mod welcome;
 mod zaqar;
 
@@ -32,6 +33,7 @@ pub use control::{Request, Response, ask, is_served};
 pub(crate) use engine::{at, backup_stopped};
 pub(crate) use foundation::rotate_key;
 pub(crate) use tls::check as check_certificate;
+pub(crate) use transfer::{export, import, import_ams};
 pub(crate) use zaqar::policy as check_policy;
 
 use crate::config::{Config, Invalid, Sources};

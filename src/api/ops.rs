@@ -25,8 +25,8 @@ pub trait Service: Send + Sync {
     /// Brings the gauges up to date before they are read.
     fn refresh(&self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 
-    /// Whether the store takes anything at all.
-    fn is_usable(&self) -> bool;
+    /// Why nobody can be served just now: a line to tell; none when somebody can.
+    fn trouble(&self) -> Option<&'static str>;
 }
 
 /// What the listener tells.
@@ -78,11 +78,12 @@ impl Ops {
     }
 
     fn ready(&self) -> HttpResponse {
+        let trouble = self.service.get().and_then(|service| service.trouble());
         match self.phase() {
-            Phase::Ready if self.service.get().is_some_and(|service| !service.is_usable()) => {
-                plain(HttpResponse::ServiceUnavailable(), "the store is down\n")
-            }
-            Phase::Ready => plain(HttpResponse::Ok(), "ready\n"),
+            Phase::Ready => match trouble {
+                Some(trouble) => plain(HttpResponse::ServiceUnavailable(), trouble),
+                None => plain(HttpResponse::Ok(), "ready\n"),
+            },
             Phase::Starting => plain(HttpResponse::ServiceUnavailable(), "starting\n"),
             Phase::Draining => plain(HttpResponse::ServiceUnavailable(), "draining\n"),
         }
@@ -127,7 +128,7 @@ mod tests {
 
     struct Fake {
         metrics: Arc<Metrics>,
-        usable: bool,
+        trouble: Option<&'static str>,
     }
 
     impl Service for Fake {
@@ -135,8 +136,8 @@ mod tests {
             Box::pin(async { self.metrics.uptime_seconds.set(42.0) })
         }
 
-        fn is_usable(&self) -> bool {
-            self.usable
+        fn trouble(&self) -> Option<&'static str> {
+            self.trouble
         }
     }
 
@@ -144,7 +145,7 @@ mod tests {
     async fn the_gauges_are_refreshed_before_they_are_read() {
         let metrics = Arc::new(Metrics::new().unwrap());
         let ops = Arc::new(Ops::new(Arc::clone(&metrics)));
-        ops.attach(Arc::new(Fake { metrics, usable: true }));
+        ops.attach(Arc::new(Fake { metrics, trouble: None }));
         let app = init_service(App::new().configure(configure(ops))).await;
         let answer = call_service(&app, TestRequest::get().uri("/metrics").to_request()).await;
         let text = String::from_utf8(read_body(answer).await.to_vec()).unwrap();
@@ -155,7 +156,7 @@ mod tests {
     async fn who_cannot_use_his_store_is_not_ready() {
         let metrics = Arc::new(Metrics::new().unwrap());
         let ops = Arc::new(Ops::new(Arc::clone(&metrics)));
-        ops.attach(Arc::new(Fake { metrics, usable: false }));
+        ops.attach(Arc::new(Fake { metrics, trouble: Some("out of order\n") }));
         ops.set_phase(Phase::Ready);
         let app = init_service(App::new().configure(configure(ops))).await;
         let answer = call_service(&app, TestRequest::get().uri("/readyz").to_request()).await;

@@ -127,7 +127,7 @@ impl Keystone {
     pub fn new(options: Options, broker: Broker) -> std::result::Result<Self, String> {
         let base = options.url.trim_end_matches('/');
         let base = if base.ends_with("/v3") { base.to_owned() } else { format!("{base}/v3") };
-        let url = Url::parse(&base).map_err(|error| format!("`{base}` is no address: {error}"))?;
+        let url = Url::parse(&options.url).map_err(|error| format!("`{base}` is no address: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(format!("`{base}` is no address that begins with http:// or https://"));
         }

@@ -97,6 +97,16 @@ impl Auth {
     /// Makes a user with a token made elsewhere: imported users, and accounts whose token the configuration gives. Errors as
     /// [`Auth::create_user`]; [`Error::Invalid`] when the token is empty, too long or another user's.
     pub async fn create_user_with_token(&self, new: NewUser, token: &Token) -> Result<Arc<User>> {
+        let now = self.inner.broker.now();
+        let NewUser { name, profile, memberships, service_roles, created_by } = new;
+        let id = UserId(self.inner.broker.fresh_identity(now));
+        let (created_at, modified_at) = (now, now);
+        let user = User { id, name, profile, memberships, service_roles, created_at, modified_at, created_by };
+        self.adopt_user(user, token).await
+    }
+
+    /// Takes over a user of another service with his identity and token. Errors as [`Auth::create_user_with_token`].
+    pub(crate) async fn adopt_user(&self, user: User, token: &Token) -> Result<Arc<User>> {
         let invalid = |why: &str| Error::Invalid { what: "token", why: why.to_owned() };
         if token.reveal().is_empty() || token.reveal().len() > TOKEN_BYTES_MAX {
             return Err(invalid("is empty or too long"));
@@ -104,11 +114,7 @@ impl Auth {
         if self.user_by_token(token).await?.is_some() {
             return Err(invalid("is another user's"));
         }
-        let now = self.inner.broker.now();
-        let NewUser { name, profile, memberships, service_roles, created_by } = new;
-        let id = UserId(self.inner.broker.fresh_identity(now));
-        let (created_at, modified_at) = (now, now);
-        let user = User { id, name, profile, memberships, service_roles, created_at, modified_at, created_by };
+        let id = user.id;
         let token_hash = self.inner.keys.hash(token);
         let account = Account { user: Arc::new(user), token_hash, token: self.sealed(id, token)? };
         let made = self.inner.broker.make(account, self.claim_token(token_hash, id)).await?;

@@ -18,8 +18,8 @@ use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
 use cache::Cache;
 use keys::{
-    BindingKey, DataKeyOf, DayKey, HintKey, KeyCheckKey, Keyed, RolesKey, SchemaKey, SubjectKey, SubscriptionKey,
-    TopicKey,
+    BindingKey, DataKeyOf, DayKey, HintKey, KeyCheckKey, Keyed, NodeKey, RolesKey, SchemaKey, SubjectKey,
+    SubscriptionKey, TopicKey,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,6 +65,7 @@ pub(crate) struct Documents {
     key_checks: Cache<KeyCheckKey>,
     days: Cache<DayKey>,
     registrations: Cache<RegistrationId>,
+    nodes: Cache<NodeKey>,
     schemas: Cache<SchemaKey>,
     data_keys: Cache<DataKeyOf>,
 }
@@ -98,6 +99,7 @@ impl Documents {
             key_checks: Cache::new(age_max, 1),
             days: Cache::new(age_max, 1),
             registrations: Cache::new(age_max, 1),
+            nodes: Cache::new(age_max, 1),
             // A topic in use has its own in hand.
             data_keys: Cache::new(age_max, 1),
             // They may be large.

@@ -6,7 +6,7 @@ use super::Inner;
 use super::documents::failed;
 use crate::domain::{Error, Result, Timestamp};
 use crate::storage::{
-    Append, Batch, Bounds, LogId, Nonce, Offset, Position, Purpose, Read, ReadLimit, StoreError, Time,
+    Append, Batch, Bounds, Health, LogId, Nonce, Offset, Position, Purpose, Read, ReadLimit, StoreError, Time,
 };
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
@@ -17,6 +17,8 @@ const TRIES: u32 = 20;
 /// The first pause between two tries; each is twice the one before, up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// For how long that is done: whoever asked wants an answer in time, and a lost majority does not come back in a moment.
+const SETTLE_MAX: Duration = Duration::from_secs(8);
 
 /// What to append.
 #[derive(Clone, Debug)]
@@ -71,9 +73,16 @@ impl Inner {
     /// # Errors
     /// [`Error::OutcomeUnknown`] when that could not be found out in time; any other error promises that nothing was appended.
     pub(super) async fn append(&self, entry: Entry) -> Result<Outcome> {
+        if self.store.health() == Health::Down {
+            return Err(Error::Unavailable("it does not answer".to_owned()));
+        }
         let mut unknown: Option<StoreError> = None;
         let mut pause = PAUSE;
-        for _ in 0..TRIES {
+        let until = self.clock.monotonic().saturating_add(SETTLE_MAX);
+        for attempt in 0..TRIES {
+            if attempt > 0 && (self.clock.monotonic() >= until || self.store.health() == Health::Down) {
+                break;
+            }
             let batch = Batch {
                 count: entry.count,
                 time: Time(self.clock.wall()),

@@ -4,6 +4,7 @@
 //! Knows no dialect. Safety is only ever compare-and-append and compare-and-set; actors and caches are only ever speed, so any
 //! number of brokers may run over one store.
 
+mod adopt;
 pub(crate) mod audit;
 pub mod catalog;
 pub mod codec;
@@ -18,6 +19,7 @@ mod history_tests;
 mod hostile_tests;
 mod log;
 mod maintenance;
+mod nodes;
 pub mod queue;
 mod quota;
 mod random;
@@ -35,6 +37,7 @@ pub use catalog::{
     SubscriptionChange, TopicChange,
 };
 pub use codec::message::{BatchBuilder, NewMessage};
+pub use nodes::{Beacon, Growth};
 pub use random::Random;
 pub use subscription::{Delivery, Progress, PullRequest, Statistics};
 pub use topic::{Receipt, TopicBounds};
@@ -47,10 +50,10 @@ use crate::telemetry::metrics::Metrics;
 use parking_lot::RwLock;
 use registry::Registry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 use subscription::SubscriptionActor;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use topic::TopicActor;
 
@@ -132,6 +135,11 @@ pub(crate) struct Inner {
     /// This broker in the nonces of its appends, and how many there were.
     writer: u128,
     appends: AtomicU64,
+    /// Whether this node may work.
+    fit: AtomicBool,
+    /// What grew by this node's appends, and whether others' hints of that arrive here.
+    growth: broadcast::Sender<Growth>,
+    hearing: AtomicBool,
     /// What wraps the data keys of encrypted logs; none until it is set.
     wrap: RwLock<Option<Arc<dyn sealing::Wrap>>>,
     stopping: CancellationToken,
@@ -156,6 +164,9 @@ impl Broker {
             waiting_pulls: Semaphore::new(options.waiting_pulls_max.min(Semaphore::MAX_PERMITS)),
             writer: options.random.id(),
             appends: AtomicU64::new(0),
+            fit: AtomicBool::new(true),
+            growth: broadcast::channel(nodes::GROWTH_MAX).0,
+            hearing: AtomicBool::new(false),
             wrap: RwLock::new(None),
             stopping: CancellationToken::new(),
             store,
@@ -174,10 +185,10 @@ impl Broker {
         maintenance::wait_until_idle(self).await;
     }
 
-    /// Whether the store takes anything at all.
+    /// Whether the store takes anything at all, and this node may work.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.inner.store.health() != Health::Down
+        self.inner.store.health() != Health::Down && self.is_fit()
     }
 
     /// The broker's clock.

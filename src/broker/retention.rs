@@ -47,7 +47,7 @@ impl Retention {
 
     /// Looks at all topics. A topic that fails does not keep the others from their turn.
     pub(super) async fn run(&mut self, broker: &Broker) -> Result<()> {
-        if !self.clock.is_sure(broker).await? {
+        if !self.clock.is_sure(broker).await? || !broker.is_fit() {
             return Ok(());
         }
         let mut seen = HashMap::new();

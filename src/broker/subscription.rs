@@ -15,8 +15,8 @@ use super::log::{Entry, Outcome};
 use crate::domain::limits::{LEASE_BYTES_MAX, PULL_WAIT_MAX};
 use crate::domain::message::Published;
 use crate::domain::subscription::{
-    AckMode, Command, Decision, Grant, GroupId, Headers, HolderId, LeaseRequest, Reply, Settings, State, Subscription,
-    Targets, View, WorkerLease, decide,
+    AckMode, Command, Decision, Grant, GroupId, Headers, HolderId, LeaseRequest, NodeId, Reply, Settings, State,
+    Subscription, Targets, View, WorkerLease, decide,
 };
 use crate::domain::topic::Topic;
 use crate::domain::{Error, Fence, LogRef, Offset, ProducerId, Resource, Result, Timestamp};
@@ -229,13 +229,25 @@ impl Broker {
         actor.look(self, |seen| statistics(seen.state)).await
     }
 
-    /// Becomes or stays the worker of the subscription for `duration`; [`Error::NotTheWorker`] while it is another node.
-    pub async fn acquire_worker(&self, subscription: &Subscription, duration: Duration) -> Result<WorkerLease> {
+    /// Becomes or stays the worker of the subscription for `duration`; [`Error::NotTheWorker`] while it is another node than `over`, which
+    /// is one that is known not to be at work any more.
+    pub async fn acquire_worker(
+        &self,
+        subscription: &Subscription,
+        duration: Duration,
+        over: Option<NodeId>,
+    ) -> Result<WorkerLease> {
         let (node, skew) = (self.inner.options.node, self.inner.options.clock_skew_max);
-        match self.command(subscription, Command::AcquireWorker { node, duration, skew }).await? {
+        match self.command(subscription, Command::AcquireWorker { node, duration, skew, over }).await? {
             Reply::Worker(lease) => Ok(lease),
             _ => Err(Error::NotTheWorker),
         }
+    }
+
+    /// Which node is the worker, or was the last one whose lease was not given back.
+    pub async fn worker(&self, subscription: &Subscription) -> Result<Option<NodeId>> {
+        let actor = self.subscription_actor(subscription)?;
+        actor.look(self, |seen| seen.state.worker().map(|worker| worker.node)).await
     }
 
     /// Stops being the worker; without effect if it is another by now.

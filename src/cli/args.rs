@@ -146,6 +146,28 @@ pub(super) enum Command {
         /// The folder to make.
         folder: PathBuf,
     },
+    /// Write the store of a stopped service into a file that any engine can take in; begun before, it goes on where it was.
+    Export {
+        #[command(flatten)]
+        transfer: Transfer,
+        /// Take the role `_admin_` along, too: who has it may do everything.
+        #[arg(long)]
+        keep_admin_role: bool,
+    },
+    /// Take such a file into the store of a stopped service, which must be empty; begun before, it goes on where it was.
+    Import {
+        #[command(flatten)]
+        transfer: Transfer,
+    },
+    /// Take the data of an ARGO Messaging Service over into the store of a stopped service: a folder of its exported collections and
+    /// topics. Begun before, it goes on where it was.
+    ImportAms {
+        /// The folder: projects.json, users.json, schemas.json, topics.json, subscriptions.json and *.topic.data.
+        folder: PathBuf,
+        /// Take the role `_admin_` along, too: who has it may do everything.
+        #[arg(long)]
+        keep_admin_role: bool,
+    },
     /// Make or renew the tables of a store in a cluster: once for all nodes, before they start.
     Migrate,
     /// Look into a store's folder while nothing runs on it.
@@ -154,6 +176,16 @@ pub(super) enum Command {
     /// The key that users' tokens are encrypted with.
     #[command(subcommand)]
     Key(Key),
+}
+
+/// A store's way into a file or out of it.
+#[derive(Args, Debug)]
+pub(super) struct Transfer {
+    /// The file.
+    pub(super) file: PathBuf,
+    /// A file that holds the passphrase under which keys, tokens and other documents are wrapped.
+    #[arg(long, value_name = "FILE")]
+    pub(super) passphrase_file: PathBuf,
 }
 
 #[derive(Subcommand, Debug)]

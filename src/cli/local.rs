@@ -51,7 +51,7 @@ pub(super) fn check_config(sources: &Sources, print_schema: bool, defaults: bool
     out.answer(&json!({ "valid": true }), text)
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Answer<T> {
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Answer<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
     runtime.block_on(work).map_err(Failure::Failed)

@@ -13,6 +13,7 @@ mod messages;
 mod output;
 mod queues;
 mod resources;
+mod transfer;
 mod zaqar_client;
 
 pub use args::Arguments;
@@ -79,6 +80,13 @@ fn dispatch(arguments: Arguments) -> Answer {
         Some(Command::Store(command)) => local::store(command, out),
         Some(Command::Backup { folder }) => local::backup(&sources, &folder, out),
         Some(Command::Migrate) => local::migrate(&sources, out),
+        Some(Command::Export { transfer, keep_admin_role }) => {
+            transfer::export(&transfer, keep_admin_role, &sources, out)
+        }
+        Some(Command::ImportAms { folder, keep_admin_role }) => {
+            transfer::import_ams(&folder, keep_admin_role, &sources, out)
+        }
+        Some(Command::Import { transfer }) => transfer::import(&transfer, &sources, out),
         Some(Command::Key(command)) => local::key(command, &sources, out),
         Some(Command::Topic(command)) => {
             remote(&arguments.remote, &sources, async |client| resources::topic(client, command, out).await)

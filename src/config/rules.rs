@@ -139,6 +139,25 @@ fn check_cluster(config: &Config) -> Result<(), Invalid> {
             "secrets.key_file: a store in a cluster needs one; every node must have the same file".to_owned(),
         ));
     }
+    check_notices(config)
+}
+
+fn check_notices(config: &Config) -> Result<(), Invalid> {
+    let Some(at) = places::address("listen.cluster", &config.listen.cluster)? else { return Ok(()) };
+    if !matches!(config.store_url()?, StoreUrl::Cql { .. }) {
+        return Err(Invalid("listen.cluster: only a cql:// store is shared with other nodes; leave it off".to_owned()));
+    }
+    if config.cluster.secret_file.is_empty() {
+        return Err(Invalid(
+            "cluster.secret_file: listen.cluster needs one; every node must have the same file".to_owned(),
+        ));
+    }
+    if at.ip().is_unspecified() && config.cluster.address.is_empty() {
+        return Err(Invalid(
+            "cluster.address: listen.cluster is on all addresses; name the host and port that the other nodes reach"
+                .to_owned(),
+        ));
+    }
     Ok(())
 }
 
@@ -151,6 +170,7 @@ fn check_listeners(config: &Config) -> Result<(), Invalid> {
         ("listen.zaqar", &listen.zaqar),
         ("listen.zaqar_websocket", &listen.zaqar_websocket),
         ("listen.ops", &listen.ops),
+        ("listen.cluster", &listen.cluster),
     ];
     let mut taken = Vec::new();
     for (key, text) in named {

@@ -106,6 +106,8 @@ struct Seat {
     push: Push,
     endpoint: Arc<Endpoint>,
     failing: Arc<Mutex<Option<Failing>>>,
+    /// Ends it after what is under way.
+    ending: CancellationToken,
     /// Ends it at once, whatever is under way.
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -158,7 +160,7 @@ impl Delivery {
     #[must_use]
     pub fn condition(&self, subscription: SubscriptionId) -> Option<Condition> {
         let workers = self.inner.workers.lock();
-        let seat = workers.get(&subscription)?;
+        let seat = workers.get(&subscription).filter(|seat| !seat.ending.is_cancelled())?;
         let circuit = seat.endpoint.circuit.lock().state(self.inner.broker.clock().monotonic());
         Some(Condition { failing: seat.failing.lock().clone(), circuit })
     }
@@ -211,6 +213,7 @@ async fn watch(inner: Arc<Inner>, mut changes: broadcast::Receiver<(ProjectId, S
                 Err(broadcast::error::RecvError::Lagged(_)) => pause = Duration::ZERO,
                 Err(broadcast::error::RecvError::Closed) => return,
             },
+            () = inner.placement.moved().notified() => pause = Duration::ZERO,
             () = tokio::time::sleep(pause) => {
                 pause = match look_at_all(&inner).await {
                     Ok(()) => LOOK_EVERY,
@@ -248,32 +251,47 @@ impl Inner {
     /// Has the right worker, or none, for a subscription as it is now.
     fn settle(self: &Arc<Self>, id: SubscriptionId, present: Option<Arc<Subscription>>) {
         let wanted = present.and_then(|subscription| {
-            let push = subscription.push.clone().filter(|push| self.wants(push) && self.placement.is_ours(id))?;
+            let push = subscription.push.clone().filter(|push| self.wants(push))?;
             Some((subscription, push))
         });
+        let ours = self.placement.is_ours(id);
         let mut workers = self.workers.lock();
         if self.stopping.is_cancelled() {
             return;
         }
-        let at_work = workers.get(&id).filter(|seat| !seat.task.is_finished()).map(|seat| &seat.push);
-        if at_work == wanted.as_ref().map(|(_, push)| push) {
-            return;
+        let at_work = workers.get(&id).filter(|seat| !seat.task.is_finished());
+        let right = at_work.filter(|seat| wanted.as_ref().is_some_and(|(_, push)| *push == seat.push));
+        match right {
+            Some(seat) if ours && !seat.ending.is_cancelled() => return,
+            Some(seat) if !ours => {
+                // Another node's by now, which begins when this one has given its lease back.
+                seat.ending.cancel();
+                return;
+            }
+            _ => {}
         }
+        let finishes = right.is_some();
         let former = workers.remove(&id);
-        if let Some(former) = &former {
+        if let Some(former) = former.as_ref().filter(|_| !finishes) {
             former.stop.cancel();
         }
-        if let Some((subscription, push)) = wanted {
+        if let Some((subscription, push)) = wanted.filter(|_| ours) {
             workers.insert(id, self.start(subscription, push, former));
         }
     }
 
     /// Starts a worker, which begins when the former one has ended.
     fn start(self: &Arc<Self>, subscription: Arc<Subscription>, push: Push, former: Option<Seat>) -> Seat {
-        let (stop, failing) = (CancellationToken::new(), Arc::default());
+        let (stop, ending, failing) = (CancellationToken::new(), self.stopping.child_token(), Arc::default());
         let endpoint = self.endpoints.find(push.url());
-        let worker =
-            Worker::new(Arc::clone(self), subscription, push.clone(), Arc::clone(&endpoint), Arc::clone(&failing));
+        let worker = Worker::new(
+            Arc::clone(self),
+            subscription,
+            push.clone(),
+            Arc::clone(&endpoint),
+            Arc::clone(&failing),
+            ending.clone(),
+        );
         let stopped = stop.clone();
         let task = self.runtime.spawn(async move {
             if let Some(former) = former {
@@ -286,6 +304,6 @@ impl Inner {
                 () = worker.work() => {}
             }
         });
-        Seat { push, endpoint, failing, stop, task }
+        Seat { push, endpoint, failing, ending, stop, task }
     }
 }

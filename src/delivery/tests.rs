@@ -1,6 +1,7 @@
 //! Deliveries from a broker in memory to a real server over TLS.
 
 mod notify;
+mod placement;
 pub(super) mod receiver;
 
 use super::*;
@@ -78,7 +79,7 @@ async fn broker(store: &Arc<MemoryStore>, metrics: &Arc<Metrics>, node: u128) ->
 }
 
 fn start(broker: &Broker, metrics: &Arc<Metrics>, receiver: &Receiver) -> Delivery {
-    let (placement, runtime) = (Arc::new(Everything), Handle::current());
+    let (placement, runtime) = (Arc::new(Everything::default()), Handle::current());
     let scope = Scope { endpoints: true, notifications: Some(Notifications::default()) };
     Delivery::start(broker.clone(), (receiver.sender(loopback()), scope), placement, Arc::clone(metrics), 64, runtime)
 }

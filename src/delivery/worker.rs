@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::SemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 /// Most messages and payload bytes of one delivery.
 const MESSAGES_MAX: u32 = 1_000;
@@ -30,8 +31,9 @@ const WAIT: Duration = Duration::from_secs(30);
 const WAIT_FOR_LEASES: Duration = Duration::from_secs(10);
 /// The pause after a pull that gave nothing although something is not acknowledged.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long to leave a subscription alone that another node pushes.
+/// How long to leave a subscription alone that another node pushes; shorter when it should be this node's, for the other one then ends.
 const ELSEWHERE: Duration = Duration::from_secs(5);
+const ELSEWHERE_STILL: Duration = Duration::from_millis(200);
 /// What a lease must last beyond the time that a request may take, so that it can be acknowledged.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -83,6 +85,8 @@ pub(super) struct Worker {
     endpoint: Arc<Endpoint>,
     failing: Arc<Mutex<Option<Failing>>>,
     lease: Option<WorkerLease>,
+    /// Told to take nothing more.
+    ending: CancellationToken,
 }
 
 impl Worker {
@@ -92,8 +96,9 @@ impl Worker {
         push: Push,
         endpoint: Arc<Endpoint>,
         failing: Arc<Mutex<Option<Failing>>>,
+        ending: CancellationToken,
     ) -> Self {
-        Self { inner, subscription, push, endpoint, failing, lease: None }
+        Self { inner, subscription, push, endpoint, failing, lease: None, ending }
     }
 
     /// Works until the subscription changes or the service stops.
@@ -118,7 +123,7 @@ impl Worker {
                 Ok(Round::Over) | Err(Fault(_, Error::NotFound(_))) => break,
                 Err(Fault(_, Error::NotTheWorker)) => {
                     self.lease = None;
-                    ELSEWHERE
+                    if self.is_ours() { ELSEWHERE_STILL } else { ELSEWHERE }
                 }
                 Err(Fault(step, error)) => {
                     self.fail(step, error.to_string());
@@ -138,18 +143,21 @@ impl Worker {
     /// Waits for messages, and delivers some.
     async fn round(&mut self, figures: &Figures) -> Result<Round, Fault> {
         let consume = |error| Fault(Step::Consume, error);
-        let (inner, endpoint) = (Arc::clone(&self.inner), Arc::clone(&self.endpoint));
+        let (inner, endpoint, ending) = (Arc::clone(&self.inner), Arc::clone(&self.endpoint), self.ending.clone());
         if !self.refresh().await.map_err(consume)? {
             return Ok(Round::Over);
         }
         let waiting = inner.broker.wait_for_backlog(&self.subscription, WAIT);
         let backlog = tokio::select! {
             biased;
-            () = inner.stopping.cancelled() => return Ok(Round::Over),
+            () = ending.cancelled() => return Ok(Round::Over),
             backlog = waiting => backlog.map_err(consume)?,
         };
         if !backlog {
             return Ok(Round::Nothing);
+        }
+        if !self.is_ours() {
+            return Ok(Round::Later(ELSEWHERE_STILL));
         }
         if let Some(wait) = self.endpoint.circuit.lock().wait(self.monotonic()) {
             return Ok(Round::Later(wait));
@@ -166,7 +174,7 @@ impl Worker {
         // What is held when the service stops goes back when the next worker begins.
         let (deliveries, _room) = tokio::select! {
             biased;
-            () = inner.stopping.cancelled() => return Ok(Round::Over),
+            () = ending.cancelled() => return Ok(Round::Over),
             taken = taking => taken.map_err(consume)?,
         };
         if deliveries.is_empty() {
@@ -210,8 +218,8 @@ impl Worker {
             return Ok(lease.fence);
         }
         // Twice what is needed: a busy subscription appends an event for its lease now and then, not at each delivery.
-        let length = self.needed().saturating_mul(2).saturating_add(wait);
-        let lease = self.inner.broker.acquire_worker(&self.subscription, length).await?;
+        let lasts = self.needed().saturating_mul(2).saturating_add(wait);
+        let lease = self.acquire(lasts).await?;
         if self.lease.is_none() && self.subscription.settings.mode == AckMode::Individual {
             // What a worker before this one held and did not finish.
             let held = Targets::Group(self.group());
@@ -219,6 +227,23 @@ impl Worker {
         }
         self.lease = Some(lease);
         Ok(lease.fence)
+    }
+
+    /// Becomes the worker; at once when the one before is on a node that is gone.
+    async fn acquire(&self, lasts: Duration) -> Result<WorkerLease> {
+        let broker = &self.inner.broker;
+        match broker.acquire_worker(&self.subscription, lasts, None).await {
+            Err(Error::NotTheWorker) => {}
+            acquired => return acquired,
+        }
+        let holder = broker.worker(&self.subscription).await?;
+        let gone = holder.filter(|node| self.inner.placement.is_gone(*node)).ok_or(Error::NotTheWorker)?;
+        broker.acquire_worker(&self.subscription, lasts, Some(gone)).await
+    }
+
+    /// Whether this node should push the subscription.
+    fn is_ours(&self) -> bool {
+        self.inner.placement.is_ours(self.subscription.id)
     }
 
     /// The messages that workers of this subscription hold.
@@ -255,8 +280,12 @@ impl Worker {
     /// What to do instead of sending: nothing when the lease outlasts a delivery that begins now, and the subscription and the
     /// endpoint's circuit want it.
     async fn instead(&mut self) -> Result<Option<Round>> {
-        if self.inner.stopping.is_cancelled() || !self.refresh().await? {
+        if self.ending.is_cancelled() || !self.refresh().await? {
             return Ok(Some(Round::Over));
+        }
+        // Others may have gone on already if this node did not beat.
+        if !self.is_ours() {
+            return Ok(Some(Round::Later(ELSEWHERE_STILL)));
         }
         if !self.lease.is_some_and(|lease| self.lasts(lease)) {
             return Ok(Some(Round::Later(PAUSE)));
@@ -394,7 +423,7 @@ impl Worker {
     async fn sleep(&self, pause: Duration) -> bool {
         tokio::select! {
             biased;
-            () = self.inner.stopping.cancelled() => false,
+            () = self.ending.cancelled() => false,
             () = tokio::time::sleep(pause) => true,
         }
     }

@@ -7,6 +7,7 @@ pub mod acl;
 pub mod error;
 pub mod id;
 pub mod limits;
+pub mod membership;
 pub mod message;
 pub mod network;
 #[cfg(feature = "planted")]

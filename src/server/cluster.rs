@@ -1,4 +1,10 @@
-//! How the configuration shapes a store in a cluster: where it is, as whom, how safely. Opens nothing but secret files.
+//! A store in a cluster, and the nodes that share it: where it is, as whom, how safely; who else is at work.
+
+mod frames;
+mod members;
+mod notices;
+
+pub(super) use members::Members;
 
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};

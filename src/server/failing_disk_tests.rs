@@ -62,10 +62,10 @@ impl World {
         serde_json::from_str(&said).unwrap_or_default()
     }
 
-    /// A request of the project, which must be answered as by a failing backend.
+    /// A request of the project, which must be answered as by a backend that is not there.
     async fn fails(&self, method: Method, path: &str, body: &str, message: &str) {
         let (status, said) = self.call(method, &format!("/v1/projects/P{path}"), body).await;
-        assert_eq!(status, 500, "{path}: {said}");
+        assert_eq!(status, 503, "{path}: {said}");
         assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["error"]["message"], message, "{path}");
     }
 

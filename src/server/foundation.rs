@@ -69,7 +69,8 @@ fn maintenance_every(config: &Config) -> Duration {
     if in_cluster(config) { Duration::from_secs(60) } else { Options::default().maintenance_every }
 }
 
-fn in_cluster(config: &Config) -> bool {
+/// Whether other nodes may share the store.
+pub(super) fn in_cluster(config: &Config) -> bool {
     matches!(config.store_url(), Ok(StoreUrl::Cql { .. }))
 }
 

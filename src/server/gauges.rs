@@ -103,8 +103,12 @@ impl Service for Gauges {
         Box::pin(self.fill())
     }
 
-    fn is_usable(&self) -> bool {
-        self.engine.is_usable()
+    fn trouble(&self) -> Option<&'static str> {
+        match (self.engine.is_usable(), self.broker.is_fit()) {
+            (false, _) => Some("the store is down\n"),
+            (true, false) => Some("this node's clock is wrong\n"),
+            (true, true) => None,
+        }
     }
 }
 

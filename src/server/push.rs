@@ -7,7 +7,7 @@ use crate::auth::{Auth, NewUser, Token};
 use crate::config::Config;
 use crate::delivery::guard::Guard;
 use crate::delivery::sender::{Sender, parse_url};
-use crate::delivery::{CircuitState, Delivery, Everything, Failing, Scope, Step, Unverified};
+use crate::delivery::{CircuitState, Delivery, Failing, Placement, Scope, Step, Unverified};
 use crate::domain::acl::RoleName;
 use crate::domain::network::Network;
 use crate::domain::push::Webhook;
@@ -43,6 +43,7 @@ impl Pushing {
         config: &Config,
         foundation: &Foundation,
         metrics: &Arc<Metrics>,
+        placement: Arc<dyn Placement>,
     ) -> Result<Option<Self>, String> {
         let scope = Scope { endpoints: config.push.enabled, notifications: zaqar::notifications(config)? };
         if !scope.endpoints && scope.notifications.is_none() {
@@ -59,7 +60,7 @@ impl Pushing {
         let delivery = Delivery::start(
             foundation.broker.clone(),
             (sender, scope),
-            Arc::new(Everything),
+            placement,
             Arc::clone(metrics),
             config.push.in_flight,
             runtime.handle().clone(),

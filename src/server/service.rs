@@ -1,8 +1,9 @@
 //! The running service: its parts in the order of their start, and how they end.
 
+use super::cluster::Members;
 use super::control::{Control, Request, Response};
 use super::engine::Engine;
-use super::foundation::Foundation;
+use super::foundation::{Foundation, in_cluster};
 use super::gauges::Gauges;
 use super::listeners::{self, Running};
 use super::push::Pushing;
@@ -18,6 +19,7 @@ use crate::auth::Token;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::{Config, QuotaConfig, Sources};
+use crate::delivery::Everything;
 use crate::domain::Name;
 use crate::domain::project::Quota;
 use crate::domain::topic::Retention;
@@ -50,6 +52,8 @@ struct Front {
     /// Held for its socket.
     control: Option<Control>,
     push: Option<Pushing>,
+    /// In a cluster.
+    members: Option<Members>,
 }
 
 impl Service {
@@ -75,7 +79,12 @@ impl Service {
             }
             open_audit(config, &foundation.broker, options.retention).await?;
             let Foundation { engine, broker, auth } = &foundation;
-            let push = Pushing::start(config, &foundation, &metrics).await?;
+            let members = match in_cluster(config) {
+                true => Some(Members::join(config, broker, &metrics, sockets.cluster).await?),
+                false => None,
+            };
+            let placement = members.as_ref().map_or_else(|| Arc::new(Everything::default()) as _, Members::placement);
+            let push = Pushing::start(config, &foundation, &metrics, placement).await?;
             let delivery = push.as_ref().map(Pushing::delivery);
             let zaqar = Arc::new(zaqar::dialect(config, &foundation, delivery, &metrics)?);
             let ams = Ams::new(broker.clone(), auth.clone(), metrics, options);
@@ -93,7 +102,7 @@ impl Service {
             let zaqar_listeners = [sockets.zaqar.map(serve_zaqar), sockets.zaqar_websocket.map(serve_websocket)];
             let zaqar_listeners = zaqar_listeners.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
             let control = serve_control(engine);
-            let front = Front { certificate, ams, listener, x509, zaqar, zaqar_listeners, control, push };
+            let front = Front { certificate, ams, listener, x509, zaqar, zaqar_listeners, control, push, members };
             ops.set_phase(Phase::Ready);
             tracing::info!(store = %config.store.url, "{}", addresses.line());
             front.greet(config, addresses, mode, &foundation, admin.as_ref()).await?;
@@ -134,6 +143,9 @@ impl Service {
         drop(self.front.control);
         let Foundation { broker, .. } = &self.foundation;
         let drain = async {
+            if let Some(members) = &self.front.members {
+                members.leave().await;
+            }
             if let Some(push) = &self.front.push {
                 push.stop().await;
             }
@@ -148,6 +160,9 @@ impl Service {
         self.front.zaqar.close_sockets();
         let zaqar = futures_util::future::join_all(self.front.zaqar_listeners.into_iter().map(Running::stop));
         futures_util::future::join4(self.front.listener.stop(), x509, zaqar, drain).await;
+        if let Some(members) = &self.front.members {
+            members.end().await;
+        }
         self.foundation.close().await?;
         if let Some(listener) = self.ops_listener {
             listener.stop().await;
@@ -231,13 +246,18 @@ fn ams_options(config: &Config) -> Result<AmsOptions, String> {
         message_bytes_max: config.limits.message_bytes,
         body_bytes_max: config.limits.body_bytes,
         body_time_max: Duration::from_secs(config.limits.body_seconds),
-        retention: Retention {
-            age: Duration::from_secs(config.retention.days.saturating_mul(86_400)),
-            bytes: Some(config.retention.bytes).filter(|bytes| *bytes > 0),
-        },
+        retention: retention(config),
         proxy_hostname: config.ams.proxy_hostname.clone(),
         ..AmsOptions::default()
     })
+}
+
+/// What new topics keep.
+pub(super) fn retention(config: &Config) -> Retention {
+    Retention {
+        age: Duration::from_secs(config.retention.days.saturating_mul(86_400)),
+        bytes: Some(config.retention.bytes).filter(|bytes| *bytes > 0),
+    }
 }
 
 /// What projects may use that have no quota of their own.

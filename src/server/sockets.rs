@@ -14,6 +14,7 @@ pub(super) struct Sockets {
     pub(super) zaqar: Option<TcpListener>,
     pub(super) zaqar_websocket: Option<TcpListener>,
     pub(super) ops: Option<TcpListener>,
+    pub(super) cluster: Option<TcpListener>,
 }
 
 /// Where the listeners really are.
@@ -25,6 +26,7 @@ pub(super) struct Addresses {
     pub(super) zaqar: Option<SocketAddr>,
     pub(super) zaqar_websocket: Option<SocketAddr>,
     pub(super) ops: Option<SocketAddr>,
+    pub(super) cluster: Option<SocketAddr>,
 }
 
 impl Sockets {
@@ -38,10 +40,11 @@ impl Sockets {
             zaqar: bind("listen.zaqar", &config.listen.zaqar)?,
             zaqar_websocket: bind("listen.zaqar_websocket", &config.listen.zaqar_websocket)?,
             ops: bind("listen.ops", &config.listen.ops)?,
+            cluster: bind("listen.cluster", &config.listen.cluster)?,
         };
         let millis = u32::try_from(config.limits.keep_alive_seconds.saturating_mul(1_000)).unwrap_or(u32::MAX);
-        let Self { ams, ams_tls, ams_x509, zaqar, zaqar_websocket, ops } = &sockets;
-        for socket in [ams, ams_tls, ams_x509, zaqar, zaqar_websocket, ops].into_iter().flatten() {
+        let Self { ams, ams_tls, ams_x509, zaqar, zaqar_websocket, ops, cluster } = &sockets;
+        for socket in [ams, ams_tls, ams_x509, zaqar, zaqar_websocket, ops, cluster].into_iter().flatten() {
             // Accepted connections inherit it.
             set_tcp_user_timeout(socket, millis).map_err(|error| format!("cannot set a socket's timeout: {error}"))?;
         }
@@ -58,6 +61,7 @@ impl Sockets {
             zaqar: of(&self.zaqar),
             zaqar_websocket: of(&self.zaqar_websocket),
             ops: of(&self.ops),
+            cluster: of(&self.cluster),
         }
     }
 }
@@ -72,6 +76,7 @@ impl Addresses {
             ("zaqar", "http", self.zaqar),
             ("zaqar_websocket", "ws", self.zaqar_websocket),
             ("ops", "http", self.ops),
+            ("cluster", "tcp", self.cluster),
         ];
         listeners.into_iter().filter_map(|(name, scheme, address)| Some((name, format!("{scheme}://{}", address?))))
     }
@@ -119,7 +124,8 @@ mod tests {
     fn the_ready_line_leaves_out_what_is_off() {
         let at = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
         let (ams, zaqar, ops) = (at(1), at(2), at(3));
-        let addresses = Addresses { ams, ams_tls: None, ams_x509: None, zaqar, zaqar_websocket: None, ops };
+        let addresses =
+            Addresses { ams, ams_tls: None, ams_x509: None, zaqar, zaqar_websocket: None, ops, cluster: None };
         assert_eq!(
             addresses.line(),
             "listening ams=http://127.0.0.1:1 zaqar=http://127.0.0.1:2 ops=http://127.0.0.1:3"

@@ -143,7 +143,8 @@ mod tests {
     fn facts_of(config: &Config, admin: Option<&Token>) -> String {
         let at = |port| Some(std::net::SocketAddr::from(([127, 0, 0, 1], port)));
         let (ams, ams_tls, ops) = (at(8080), at(8443), at(8081));
-        let addresses = Addresses { ams, ams_tls, ams_x509: None, zaqar: None, zaqar_websocket: None, ops };
+        let addresses =
+            Addresses { ams, ams_tls, ams_x509: None, zaqar: None, zaqar_websocket: None, ops, cluster: None };
         text(&Facts { config, addresses, trust: Some(Path::new("/x/cert.pem")), admin, at: Offset(7) })
     }
 

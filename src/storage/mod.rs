@@ -47,6 +47,7 @@ mod limits;
 pub mod memory;
 pub mod metered;
 pub mod segment;
+pub mod transfer;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -63,6 +63,8 @@ pub struct Metrics {
     pub store_health: IntGaugeVec,
     /// Of a store in a cluster.
     pub cql: Cql,
+    /// The nodes that share it.
+    pub cluster: ClusterMetrics,
     /// Client certificates.
     pub certificates: CertificateMetrics,
     /// Seconds since the process started.
@@ -94,6 +96,32 @@ impl Cql {
                 "Conditional writes repeated because their outcome was unknown",
                 &["statement"],
             )?,
+        })
+    }
+}
+
+/// The metrics of the nodes that share a store.
+#[derive(Debug)]
+pub struct ClusterMetrics {
+    /// Nodes that are alive, as this one sees them; 0 when the store is shared with nobody.
+    pub nodes: IntGauge,
+    /// 1 while all other nodes' notices arrive.
+    pub hearing: IntGauge,
+    /// By how much this node's clock is ahead of the middle of all, in seconds.
+    pub clock_ahead_seconds: Gauge,
+    /// Notices between nodes, by what became of them: `sent`, `heard`; and connections that were `refused` or broke.
+    pub notices: IntCounterVec,
+}
+
+impl ClusterMetrics {
+    fn new(make: &Maker) -> prometheus::Result<Self> {
+        let ahead =
+            Gauge::new("angelia_cluster_clock_ahead_seconds", "How far this node's clock is ahead of the others'")?;
+        Ok(Self {
+            nodes: make.gauge("angelia_cluster_nodes", "Nodes alive, as this one sees them")?,
+            hearing: make.gauge("angelia_cluster_hearing", "1 while all other nodes' notices arrive")?,
+            clock_ahead_seconds: make.register(ahead)?,
+            notices: make.counters("angelia_cluster_notices_total", "Notices between nodes", &["outcome"])?,
         })
     }
 }
@@ -201,6 +229,7 @@ impl Metrics {
             store_segments: make.gauges("angelia_store_segments", "Segment files", &["state"])?,
             store_health: make.gauges("angelia_store_health", "1 for the store's present condition", &["condition"])?,
             cql: Cql::new(&make)?,
+            cluster: ClusterMetrics::new(&make)?,
             certificates: CertificateMetrics::new(&make)?,
             uptime_seconds: make.register(Gauge::new("angelia_uptime_seconds", "Seconds since the start")?)?,
             process_resident_bytes: make.gauge("angelia_process_resident_bytes", "Memory in use")?,

@@ -98,9 +98,9 @@ def test_after_an_io_error_nothing_is_taken_until_a_restart_and_nothing_acknowle
     world.disk.cut()
     # The log has the disk's words; clients get the contract's for a failing backend, and nothing is acknowledged.
     for _ in range(3):
-        wire.refused(world.raw.publish("t", "in doubt"), wire.E500("Backend Error"))
-        wire.refused(world.raw.ack("s", [world.raw.ack_id("s", 0)]), wire.E500("Error handling acknowledgement"))
-    wire.refused(world.raw.topic("u"), wire.E500("Internal error while querying datastore"))
+        wire.refused(world.raw.publish("t", "in doubt"), wire.E503("Backend Error"))
+        wire.refused(world.raw.ack("s", [world.raw.ack_id("s", 0)]), wire.E503("Error handling acknowledgement"))
+    wire.refused(world.raw.topic("u"), wire.E503("Internal error while querying datastore"))
     same(world.ready(), (503, b"the store is down"))
     said = [line for line in world.server.tail().splitlines() if "the store takes nothing more until it is opened anew" in line]
     assert len(said) == 1 and re.search(r"writing \d+\.segment at position \d+: Input/output error", said[0]), world.server.tail()

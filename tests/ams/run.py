@@ -26,7 +26,7 @@ def main():
         if name.lower().endswith("_proxy"):
             del os.environ[name]
     runner.die_with_parent()
-    for folder in ("deploy", "examples", "hostile", "push", "republisher", "zaqar"):
+    for folder in ("cluster", "deploy", "examples", "hostile", "push", "republisher", "zaqar"):
         sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", folder))
     suite = importlib.import_module(options.suite)
     if options.rounds is None:

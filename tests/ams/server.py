@@ -41,6 +41,8 @@ class Server:
         self.crashes = 0
         self.crashes_in_start = 0
         self.keyspace = None
+        # Of the process; none for this one's.
+        self.environment = None
 
     def storage(self):
         """The settings of the store; in a cluster its tables are made, the first time."""
@@ -68,7 +70,7 @@ class Server:
         self.log_from = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         with open(self.log, "ab") as log:
             self.process = LAUNCHER.submit(
-                subprocess.Popen, self.command(), cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                subprocess.Popen, self.command(), cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
                 preexec_fn=lambda: runner.die_with_parent(signal.SIGKILL)).result()
 
     def start(self):

@@ -190,6 +190,10 @@ def E500(text):
     return error(500, text, "INTERNAL_SERVER_ERROR")
 
 
+def E503(text):
+    return error(503, text, "UNAVAILABLE")
+
+
 E400B = error(400, "Invalid Request Body", "BAD_REQUEST")
 E401 = error(401, "Unauthorized", "UNAUTHORIZED")
 E403 = error(403, "Access to this resource is forbidden", "FORBIDDEN")

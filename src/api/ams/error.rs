@@ -125,7 +125,7 @@ impl Failure {
         failure(500, message.into(), "INTERNAL_SERVER_ERROR")
     }
 
-    /// Nothing was done and a later try may work: clients retry 503, not 429, on publish, pull and acknowledge.
+    /// Nothing was done for all that is known, and a later try may work: clients retry 503, not 429, on publish, pull and acknowledge.
     pub(crate) fn later(message: impl Into<Cow<'static, str>>) -> Self {
         failure(503, message.into(), "UNAVAILABLE")
     }
@@ -216,6 +216,8 @@ pub(crate) fn translate(route: &Route, error: &Error) -> Failure {
         Error::Overloaded(what) => Failure::later(format!("Too many {what}, try again later")),
         Error::StoreFull => Failure::later("The store is full, try again later"),
         Error::Changed | Error::StaleIncarnation => Failure::later("Changed by another request, try again"),
+        // Another node, or this one in a moment, may be able to; where it is unknown what was done, too: never a success.
+        Error::Unavailable(_) | Error::OutcomeUnknown(_) => Failure::later(store_text(operation)),
         // Whatever else is wrong is ours, and told to the log alone.
         _ => Failure::internal(store_text(operation)),
     }
@@ -288,7 +290,7 @@ mod tests {
                 "Message size is too large",
                 "INVALID_ARGUMENT",
             ),
-            ("topics:publish", Error::OutcomeUnknown(String::new()), 500, "Backend Error", "INTERNAL_SERVER_ERROR"),
+            ("topics:publish", Error::OutcomeUnknown(String::new()), 503, "Backend Error", "UNAVAILABLE"),
             ("topics:publish", Error::StoreFull, 503, "The store is full, try again later", "UNAVAILABLE"),
             (
                 "topics:publish",
@@ -303,12 +305,12 @@ mod tests {
             ("subscriptions:acknowledge", Error::WrongAck, 500, "wrong ack", "INTERNAL_SERVER_ERROR"),
             ("subscriptions:acknowledge", Error::AckTimeout, 408, "ack timeout", "TIMEOUT"),
             ("subscriptions:acknowledge", Error::LeaseSuperseded { refused: 1 }, 408, "ack timeout", "TIMEOUT"),
-            ("subscriptions:acknowledge", down.clone(), 500, "Error handling acknowledgement", "INTERNAL_SERVER_ERROR"),
+            ("subscriptions:acknowledge", down.clone(), 503, "Error handling acknowledgement", "UNAVAILABLE"),
             ("subscriptions:modifyOffset", bounds, 400, "Offset out of bounds", "INVALID_ARGUMENT"),
             ("subscriptions:timeToOffset", Error::NothingAtTime, 409, past, "CONFLICT"),
             ("subscriptions:timeToOffset", Error::TopicGone, 409, past, "CONFLICT"),
-            ("projects:create", down.clone(), 500, "backend error", "INTERNAL_SERVER_ERROR"),
-            ("users:list", down, 500, "Internal error while querying datastore", "INTERNAL_SERVER_ERROR"),
+            ("projects:create", down.clone(), 503, "backend error", "UNAVAILABLE"),
+            ("users:list", down, 503, "Internal error while querying datastore", "UNAVAILABLE"),
         ] {
             assert_eq!(said(route, &error), (code, message.to_owned(), status), "{route} {error:?}");
         }

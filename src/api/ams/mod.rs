@@ -33,6 +33,7 @@ mod request;
 mod schemas;
 mod status;
 mod subscriptions;
+pub mod takeover;
 mod times;
 mod topics;
 mod usage;

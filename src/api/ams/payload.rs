@@ -26,7 +26,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, batch: &mut BatchBuilder) -> json::R
 }
 
 /// Makes a `data` text the payload of the message that was begun, and tells in which form.
-fn put(data: &str, batch: &mut BatchBuilder) -> PayloadForm {
+pub(super) fn put(data: &str, batch: &mut BatchBuilder) -> PayloadForm {
     if put_decoded(data.as_bytes(), batch) {
         return PayloadForm::Binary;
     }

@@ -33,6 +33,7 @@ pub(crate) fn is_wanted(request: &HttpRequest) -> bool {
 }
 
 /// Makes a request's connection a WebSocket: the answer that says so, and its line. Or the answer that says why not.
+#[expect(clippy::result_large_err, reason = "either is the answer, which is sent at once")]
 pub(crate) fn open(
     request: &HttpRequest,
     payload: Payload,

@@ -17,7 +17,8 @@ fn eventful() -> World {
     world.settings.max_attempts = Some(1);
     world.settings.dead_letter_topic = Some(Name::new("dead").unwrap());
     world.header(5).expires_at = at(1_001);
-    world.ask(&Command::AcquireWorker { node: NodeId(3), duration: seconds(30), skew: seconds(10) }).unwrap();
+    let (node, duration, skew) = (NodeId(3), seconds(30), seconds(10));
+    world.ask(&Command::AcquireWorker { node, duration, skew, over: None }).unwrap();
     let first = world.lease(up_to(4));
     world.ask(&acknowledge(Targets::Leased(vec![first[0], first[2]]))).unwrap();
     let targets = Targets::Leased(vec![first[1]]);

@@ -4,7 +4,7 @@
 //! `schema/{project}/{id}`. Under a name:
 //! `project-name/{name}`, `topic-name/{project}/{name}` and so on. Under a token's keyed hash: `user-token/{hash}`. Under a
 //! binding's name and its subject's hash: `binding/{name}`, `binding-subject/{hash}`. One each: `roles/table`, `key/check`.
-//! By themselves: `registration/{id}`. Under a log: `data-key/{log}`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
+//! By themselves: `registration/{id}`, `node/at/{id}`. Under a log: `data-key/{log}`. For the days of a topic's log: `day/{project}/{topic's name}/{log}/{day}`. Identities and hashes are plain hexadecimal, so keys under one prefix come in creation order.
 
 use super::Documents;
 use super::cache::Cache;
@@ -12,10 +12,11 @@ use crate::broker::codec::document::{
     Account, BoundSubject, DayEnd, Hint, KeyCheck, Record, SealedKey, StoredRoles, SubjectHint, TokenHash, TokenHint,
     Truth,
 };
+use crate::domain::membership::Heartbeat;
 use crate::domain::project::Project;
 use crate::domain::registration::Registration;
 use crate::domain::schema::Schema;
-use crate::domain::subscription::Subscription;
+use crate::domain::subscription::{NodeId, Subscription};
 use crate::domain::topic::Topic;
 use crate::domain::{Day, Name, ProjectId, RegistrationId, Resource, SchemaId, SubscriptionId, TopicId, UserId};
 use crate::storage::{Key, LogId};
@@ -83,6 +84,9 @@ pub(crate) struct RolesKey;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct KeyCheckKey;
 
+/// A node's heartbeat.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct NodeKey(pub(crate) NodeId);
 /// The log whose messages a data key encrypts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct DataKeyOf(pub(crate) LogId);
@@ -117,6 +121,7 @@ keyed!(TokenHash, TokenHint, tokens, |hash| hash_key(TOKEN_PREFIX, &hash.0));
 keyed!(BindingKey, BoundSubject, bindings, |key| format!("{BINDING_PREFIX}{}", key.0));
 keyed!(SubjectKey, SubjectHint, subjects, |key| hash_key("binding-subject/", &key.0));
 keyed!(RolesKey, StoredRoles, roles, |_key| "roles/table");
+keyed!(NodeKey, Heartbeat, nodes, |key| format!("{NODE_PREFIX}{:032x}", key.0.0));
 keyed!(KeyCheckKey, KeyCheck, key_checks, |_key| "key/check");
 keyed!(DataKeyOf, SealedKey, data_keys, |key| format!("{DATA_KEY_PREFIX}{:032x}", key.0.0));
 // Padded, so that days come in order.
@@ -172,6 +177,14 @@ impl HintKey {
         };
         Some(Self { of, scope, name: Name::new(name).ok()? })
     }
+}
+
+/// Two components, so that looking at them is looking at one place.
+const NODE_PREFIX: &str = "node/at/";
+
+/// What the keys of heartbeats begin with.
+pub(crate) fn nodes() -> Key {
+    Key::new(NODE_PREFIX)
 }
 
 const DATA_KEY_PREFIX: &str = "data-key/";

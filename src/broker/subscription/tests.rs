@@ -489,13 +489,13 @@ async fn a_deleted_subscription_is_not_found() {
 async fn one_node_at_a_time_works_on_a_subscription() {
     let (fixture, _topic, subscription) = ready(Individual, 2).await;
     let (here, there) = (&fixture.broker, &fixture.second().await);
-    let worker = here.acquire_worker(&subscription, 10 * SECOND).await.unwrap();
-    assert_eq!(there.acquire_worker(&subscription, 10 * SECOND).await, Err(Error::NotTheWorker));
+    let worker = here.acquire_worker(&subscription, 10 * SECOND, None).await.unwrap();
+    assert_eq!(there.acquire_worker(&subscription, 10 * SECOND, None).await, Err(Error::NotTheWorker));
     let request = PullRequest { worker: Some(worker.fence), ..PullRequest::default() };
     assert_eq!(offsets(&here.pull(&subscription, request.clone()).await.unwrap()), [0]);
     here.release_worker(&subscription, worker.fence).await.unwrap();
     assert_eq!(here.pull(&subscription, request).await, Err(Error::NotTheWorker));
-    there.acquire_worker(&subscription, 10 * SECOND).await.unwrap();
+    there.acquire_worker(&subscription, 10 * SECOND, None).await.unwrap();
 }
 
 /// A subscription whose messages go to the topic "dead" after one attempt.

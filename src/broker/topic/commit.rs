@@ -177,6 +177,7 @@ impl TopicActor {
                     let next = tail.next.plus(u64::from(record.count));
                     let before = tail.totals.at;
                     self.learn(Tail { next, totals: record.totals(&tail.totals, at), before });
+                    broker.inner.tell_growth(self.log, next);
                     broker.turn_day(&self.series, before, at);
                     return Ok((tail.next, at));
                 }

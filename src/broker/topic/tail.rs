@@ -1,5 +1,5 @@
-//! Who waits for a topic's next message: local appends wake at once, others' are noticed by one poll per topic and node, which runs
-//! only while somebody waits.
+//! Who waits for a topic's next message: local appends and other nodes' hints wake at once; what no hint tells of is noticed by one poll
+//! per topic and node, which runs only while somebody waits.
 
 use super::TopicActor;
 use crate::broker::Broker;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The first pause between two polls; each poll that finds nothing doubles it, up to [`POLL_MAX`].
+/// The first pause between two polls while hints do not arrive; each poll that finds nothing doubles it, up to [`POLL_MAX`].
 const POLL: Duration = Duration::from_millis(100);
 const POLL_MAX: Duration = Duration::from_secs(2);
 
@@ -70,7 +70,7 @@ impl TailReader {
 
 impl TopicActor {
     /// Tells waiters that the log reaches up to `next`.
-    pub(super) fn announce(&self, next: Offset) {
+    pub(in crate::broker) fn announce(&self, next: Offset) {
         if self.tail.end.next.fetch_max(next.0, Ordering::AcqRel) < next.0 {
             self.tail.end.grown.notify_waiters();
         }
@@ -104,7 +104,8 @@ impl Drop for Poll {
 
 impl Poll {
     async fn run(mut self, broker: Broker) {
-        let mut pause = POLL;
+        let first_pause = || if broker.inner.hearing.load(Ordering::Acquire) { POLL_MAX } else { POLL };
+        let mut pause = first_pause();
         loop {
             tokio::time::sleep(pause).await;
             // Held until the place is given up, so that nobody who begins to wait now relies on this poll.
@@ -121,7 +122,7 @@ impl Poll {
             pause = (pause * 2).min(POLL_MAX);
             match broker.inner.bounds(self.topic.log).await {
                 Ok(Some(bounds)) if Offset(bounds.next.0) > known => {
-                    pause = POLL;
+                    pause = first_pause();
                     self.topic.announce(Offset(bounds.next.0));
                 }
                 Ok(Some(_)) => {}

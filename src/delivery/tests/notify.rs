@@ -23,7 +23,7 @@ impl World {
     fn tell(&self, receiver: &Receiver, require_confirmation: bool) -> Delivery {
         let notifications = Some(Notifications { require_confirmation, ..Notifications::default() });
         let (scope, runtime) = (Scope { endpoints: false, notifications }, Handle::current());
-        let placement = Arc::new(Everything);
+        let placement = Arc::new(Everything::default());
         let outward = (receiver.sender(loopback()), scope);
         Delivery::start(self.broker.clone(), outward, placement, Arc::clone(&self.metrics), 64, runtime)
     }
@@ -177,7 +177,8 @@ async fn an_address_that_is_not_allowed_is_never_spoken_to() {
     let scope = Scope { endpoints: false, notifications: Some(Notifications::default()) };
     let outward = (receiver.sender(guard::Guard::default()), scope);
     let metrics = Arc::clone(&world.metrics);
-    let delivery = Delivery::start(world.broker.clone(), outward, Arc::new(Everything), metrics, 64, Handle::current());
+    let delivery =
+        Delivery::start(world.broker.clone(), outward, Arc::new(Everything::default()), metrics, 64, Handle::current());
     world.post("1", None).await;
     until("a failure", || async {
         let condition = delivery.condition(subscription.id);

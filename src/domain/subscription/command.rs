@@ -76,6 +76,8 @@ pub enum Command {
         duration: Duration,
         /// How long after another node's deadline it may be taken from it (its clock may be late).
         skew: Duration,
+        /// A node that is known not to be at work any more: it need not be waited for.
+        over: Option<NodeId>,
     },
     /// Stop being the worker; without effect if it is another by now.
     ReleaseWorker {

@@ -56,7 +56,7 @@ pub fn decide(state: &State, command: &Command, now: Timestamp, view: &View<'_>)
         Command::Forget { before } => draft.forget(*before),
         Command::Purge => seek::purge(draft),
         Command::Seek { to } => seek::seek(draft, *to),
-        Command::AcquireWorker { node, duration, skew } => worker::acquire(draft, *node, *duration, *skew),
+        Command::AcquireWorker { node, duration, skew, over } => worker::acquire(draft, *node, *duration, *skew, *over),
         Command::ReleaseWorker { fence } => worker::release(draft, *fence),
         Command::GiveUp { .. } | Command::StartDeadLetter { .. } | Command::FinishDeadLetter { .. } => {
             draft.check_mode(AckMode::Individual)?;

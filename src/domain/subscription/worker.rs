@@ -9,11 +9,19 @@ use crate::domain::limits::LEASE_MAX;
 use std::time::Duration;
 
 /// Makes a node the worker, or lets it stay. A node that still is keeps its fence, also after the deadline as long as nobody
-/// took over; another takes over at the deadline plus `skew`, for the holder's clock may be late.
-pub(super) fn acquire(draft: Draft<'_>, node: NodeId, duration: Duration, skew: Duration) -> Result<Decision, Error> {
+/// took over; another takes over at the deadline plus `skew`, for the holder's clock may be late, or at once from the node `over`.
+pub(super) fn acquire(
+    draft: Draft<'_>,
+    node: NodeId,
+    duration: Duration,
+    skew: Duration,
+    over: Option<NodeId>,
+) -> Result<Decision, Error> {
     let fence = match draft.state.worker() {
         Some(worker) if worker.node == node => worker.lease.fence,
-        Some(worker) if draft.now < worker.lease.deadline.plus(skew) => return Err(Error::NotTheWorker),
+        Some(worker) if over != Some(worker.node) && draft.now < worker.lease.deadline.plus(skew) => {
+            return Err(Error::NotTheWorker);
+        }
         _ => draft.next_fence(),
     };
     let deadline = draft.now.plus(duration.min(LEASE_MAX));

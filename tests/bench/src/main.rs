@@ -89,7 +89,7 @@ fn options() -> Result<Options> {
         server: PathBuf::new(),
         nats: None,
         work: PathBuf::new(),
-        seconds: Duration::from_secs(5),
+        seconds: Duration::from_secs(3),
         rounds: 1,
         within: Duration::from_secs(600),
         fill_mib: 1_024,

@@ -190,7 +190,7 @@ pub(crate) async fn work(world: &World, called: &str, mut dice: Dice) {
     while !world.is_over() {
         tokio::time::sleep(dice.millis(200, 2_000)).await;
         let Some((node, of)) = subscription(world, &mut dice, called).await else { continue };
-        let acquired = node.broker.acquire_worker(&of, dice.millis(200, 3_000));
+        let acquired = node.broker.acquire_worker(&of, dice.millis(200, 3_000), None);
         let acquired = world.ask(&node, &format!("work on {called}"), None, acquired).await;
         let Some(Ok(hold)) = acquired else { continue };
         for _ in 0..dice.between(1, 4) {

@@ -41,7 +41,7 @@ fn test(project: &Project) -> Result<(), String> {
     if let Ok(given) = std::env::var(GIVEN) {
         return cluster_tests(project, &given);
     }
-    if let Err(missing) = java() {
+    if let Some(missing) = missing(project) {
         println!("SKIP cassandra: {missing}; or name a running cluster in {GIVEN}");
         return Ok(());
     }
@@ -76,6 +76,12 @@ pub(crate) fn tests() -> Result<Command, String> {
     let mut command = Command::new(std::env::current_exe().map_err(|error| format!("this command's file: {error}"))?);
     command.args(["cassandra", "test"]);
     Ok(command)
+}
+
+/// What Cassandra needs and this machine neither has nor can fetch.
+pub(crate) fn missing(project: &Project) -> Option<String> {
+    let found = java().and_then(|_| jars(project));
+    found.err().map(|why| why.lines().next().unwrap_or_default().to_owned())
 }
 
 /// Java, if it is one that Cassandra runs on.
@@ -127,11 +133,68 @@ fn jars(project: &Project) -> Result<PathBuf, String> {
     if lib.is_dir() { Ok(lib) } else { Err(format!("{} could not be made", lib.display())) }
 }
 
-/// Running nodes; dropping this ends them and takes their data away.
+/// The folders of nodes that nobody has started: each holds `address` and the script `run`. Dropping this takes them away.
+#[derive(Debug)]
+pub(crate) struct Homes {
+    folder: PathBuf,
+    addresses: Vec<String>,
+}
+
+impl Homes {
+    /// Prepares nodes on loopback addresses that nobody uses.
+    pub(crate) fn prepare(project: &Project, count: usize) -> Result<Self, String> {
+        let (java, lib) = (java()?, jars(project)?);
+        let block = free_block(count)?;
+        let folder = project.target.join(format!("cassandra-{block}"));
+        drop(std::fs::remove_dir_all(&folder));
+        let addresses: Vec<String> = (1..=count).map(|node| format!("127.0.{block}.{node}")).collect();
+        let homes = Self { folder, addresses };
+        for index in 0..count {
+            homes.write(index, &java, &lib)?;
+        }
+        Ok(homes)
+    }
+
+    /// The folder that holds them all.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn home(&self, index: usize) -> PathBuf {
+        self.folder.join(format!("node{}", index + 1))
+    }
+
+    fn write(&self, index: usize, java: &Path, lib: &Path) -> Result<(), String> {
+        let home = self.home(index);
+        let failed = |error: std::io::Error| format!("{}: {error}", home.display());
+        std::fs::create_dir_all(&home).map_err(failed)?;
+        let flags: Vec<String> = settings::flags(&home, lib)?.iter().map(|flag| format!("'{flag}'")).collect();
+        let run =
+            format!("exec '{}' {} org.apache.cassandra.service.CassandraDaemon\n", java.display(), flags.join(" "));
+        for (name, text) in [
+            ("cassandra.yaml", settings::node(&home, index, &self.addresses)),
+            ("logback.xml", settings::LOGBACK.to_owned()),
+            ("address", self.addresses.get(index).cloned().unwrap_or_default()),
+            ("run", run),
+        ] {
+            std::fs::write(home.join(name), text).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Homes {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// Running nodes; dropping this ends them.
 #[derive(Debug)]
 struct Cluster {
-    folder: PathBuf,
     nodes: Vec<Node>,
+    /// Their folders, which go after them.
+    homes: Homes,
 }
 
 #[derive(Debug)]
@@ -143,16 +206,14 @@ struct Node {
 
 impl Cluster {
     fn start(project: &Project, count: usize) -> Result<Self, String> {
-        let (java, lib) = (java()?, jars(project)?);
-        let block = free_block(count)?;
-        let folder = project.target.join(format!("cassandra-{block}"));
-        drop(std::fs::remove_dir_all(&folder));
-        let mut cluster = Self { folder: folder.clone(), nodes: Vec::new() };
-        let addresses: Vec<String> = (1..=count).map(|node| format!("127.0.{block}.{node}")).collect();
-        for (index, address) in addresses.iter().enumerate() {
-            let home = folder.join(format!("node{}", index + 1));
-            let process = launch(&java, &lib, &home, index, &addresses)?;
+        let homes = Homes::prepare(project, count)?;
+        // Owned from here on, so that those before one that fails end, too.
+        let mut cluster = Self { nodes: Vec::new(), homes };
+        for index in 0..count {
+            let (home, address) =
+                (cluster.homes.home(index), cluster.homes.addresses.get(index).map_or("", String::as_str));
             let address = format!("{address}:{}", settings::CQL_PORT).parse().map_err(|_| "an address".to_owned())?;
+            let process = launch(&home)?;
             cluster.nodes.push(Node { address, home, process });
         }
         let begun = Instant::now();
@@ -184,7 +245,6 @@ impl Drop for Cluster {
             drop(node.process.kill());
             drop(node.process.wait());
         }
-        drop(std::fs::remove_dir_all(&self.folder));
     }
 }
 
@@ -219,26 +279,21 @@ fn free_block(count: usize) -> Result<u8, String> {
     (7..=250).find(free).ok_or_else(|| "all loopback addresses are in use".to_owned())
 }
 
-fn launch(java: &Path, lib: &Path, home: &Path, index: usize, addresses: &[String]) -> Result<Child, String> {
+fn launch(home: &Path) -> Result<Child, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", home.display());
-    std::fs::create_dir_all(home).map_err(failed)?;
-    std::fs::write(home.join("cassandra.yaml"), settings::node(home, index, addresses)).map_err(failed)?;
-    std::fs::write(home.join("logback.xml"), settings::LOGBACK).map_err(failed)?;
     let log = std::fs::File::create(home.join("log")).map_err(failed)?;
     let twin = log.try_clone().map_err(failed)?;
     // A node must not outlive this command, however it ends.
     let mut command = match on_path("setpriv") {
         Some(setpriv) => {
             let mut command = Command::new(setpriv);
-            command.args(["--pdeathsig", "KILL"]).arg(java);
+            command.args(["--pdeathsig", "KILL", "sh"]);
             command
         }
-        None => Command::new(java),
+        None => Command::new("sh"),
     };
-    command.args(settings::flags(home, lib)?);
-    command.arg("org.apache.cassandra.service.CassandraDaemon");
-    command.current_dir(home).stdin(Stdio::null()).stdout(log).stderr(twin);
-    command.spawn().map_err(|error| format!("java: {error}"))
+    command.arg(home.join("run")).current_dir(home).stdin(Stdio::null()).stdout(log).stderr(twin);
+    command.spawn().map_err(|error| format!("{}: {error}", home.join("run").display()))
 }
 
 /// Whether a node answers a small read: a CQL client in a few bytes.

@@ -11,6 +11,7 @@
 
 mod cassandra;
 mod ci;
+mod cluster;
 mod figures;
 mod fuzz;
 mod newman;
@@ -45,6 +46,8 @@ cargo xtask COMMAND
              sim [--seeds N] [--seed N] [--planted]
   cassandra  a throw-away Cassandra (needs Java 17 or 11; its jars are fetched once): runs the cluster's tests, or waits to be used
              cassandra test | cassandra run [1|3]
+  cluster    the proof of the cluster: three Cassandra processes, three nodes, haproxy; kills, freezes, clocks that differ
+             cluster [--minutes N] [--seed N] [NAME…]
   figures    one round of it, and the size of the source
              figures [--json] [--quick] [ROW…]
   republisher  builds release and measures how fast the republisher moves messages
@@ -80,6 +83,7 @@ fn run(project: &Project, command: &str, rest: &[String]) -> Outcome {
         "powercut" => suites::campaign(project, "power_cut", "100", rest),
         "sim" => sim::run(project, rest),
         "cassandra" => cassandra::run(project, rest),
+        "cluster" => cluster::run(project, rest),
         "figures" => figures::run(project, rest),
         "republisher" => figures::republisher(project, rest),
         "fuzz" => fuzz::run(project, rest),

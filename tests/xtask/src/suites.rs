@@ -96,7 +96,7 @@ struct Counts {
 pub(crate) fn test(project: &Project, names: &[String]) -> Result<(), String> {
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str()));
     let suites: Vec<&str> = SUITES.iter().copied().filter(|suite| wanted(suite)).collect();
-    let rust = wanted("cargo test") || wanted("cassandra");
+    let rust = wanted("cargo test") || wanted("cassandra") || wanted("cluster");
     let mut reports = prepare(project, rust, &suites);
     if reports.iter().all(|report| report.counts.failed == 0) {
         let python = Python::ready(project);
@@ -107,7 +107,8 @@ pub(crate) fn test(project: &Project, names: &[String]) -> Result<(), String> {
         let cargo_test = ("cargo test", cargo_test(project));
         let planted = ("planted bugs", crate::sim::planted(project));
         let cassandra = ("cassandra", crate::cassandra::tests()?);
-        let rust = [cargo_test, planted, cassandra].into_iter().filter(|(name, _)| wanted(name));
+        let cluster = ("cluster", crate::cluster::tests()?);
+        let rust = [cargo_test, planted, cassandra, cluster].into_iter().filter(|(name, _)| wanted(name));
         let rust = rust.map(|(name, command)| Part { name: name.to_owned(), command, count: Some(count_all) });
         let rust = rust.collect();
         reports.extend(run_all(project, rust, parts, LIMIT));

@@ -39,6 +39,13 @@ true
 ams = "0.0.0.0:8080"
 ams_tls = {{ ternary "0.0.0.0:8443" "off" (ne .Values.tls.secretName "") | quote }}
 ops = "0.0.0.0:8081"
+{{- if include "angelia.cluster" . }}
+cluster = "0.0.0.0:7946"
+
+# cluster.address is each pod's own name: its environment has it.
+[cluster]
+secret_file = "/run/angelia/cluster.secret"
+{{- end }}
 {{- if .Values.tls.secretName }}
 
 [tls]
@@ -57,7 +64,7 @@ service_token_file = "/run/angelia/service.token"
 {{ $key }} = {{ toJson $value }}
 {{- end }}
 {{- range $section, $keys := .Values.config }}
-{{- if (has $section (list "store" "listen" "tls" "secrets" "ams")) }}
+{{- if (has $section (list "store" "listen" "cluster" "tls" "secrets" "ams")) }}
 {{- fail (printf "config.%s: the chart writes this section itself" $section) }}
 {{- end }}
 
@@ -75,7 +82,7 @@ initContainers:
   - name: keys
     image: {{ include "angelia.image" . }}
     imagePullPolicy: {{ .Values.image.pullPolicy }}
-    command: ["install", "--mode=0600", "--target-directory=/run/angelia", "/secret/store.key", "/secret/service.token"]
+    command: ["install", "--mode=0600", "--target-directory=/run/angelia", "/secret/store.key", "/secret/service.token"{{ if include "angelia.cluster" . }}, "/secret/cluster.secret"{{ end }}]
     securityContext: {{- include "angelia.containerSecurity" . | nindent 6 }}
     volumeMounts:
       - { name: secret, mountPath: /secret, readOnly: true }

@@ -32,7 +32,6 @@ async fn the_head_is_checked_in_the_contracts_order() {
     for (method, path, headers, status, title) in [
         ("GET", "/v2", &[][..], 404, "404 Not Found"),
         ("GET", "/v2/queues/q/", &[], 404, "404 Not Found"),
-        ("GET", "/v2/queues/q/subscriptions", &FULL, 404, "404 Not Found"),
         ("GET", "/v2/pools", &FULL, 404, "404 Not Found"),
         ("GET", "/v2/health", &FULL, 404, "404 Not Found"),
         ("HEAD", q, &FULL, 405, ""),

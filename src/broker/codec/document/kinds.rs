@@ -7,10 +7,11 @@ use super::{
     SubjectHint, TokenHash, TokenHint, Truth,
 };
 use crate::domain::acl::{RoleName, RoleTable};
+use crate::domain::membership::Heartbeat;
 use crate::domain::project::{Project, Quota};
 use crate::domain::registration::{Decision, Registration, RegistrationStatus};
 use crate::domain::schema::{Rules, Schema, SchemaKind};
-use crate::domain::subscription::{AckMode, Settings, Subscription};
+use crate::domain::subscription::{AckMode, NodeId, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile, User};
 use crate::domain::{
@@ -450,6 +451,30 @@ impl Record for SubjectHint {
 
     fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
         Ok(Self { name: fields.required(1)?.name()?, id: fields.required(2)?.u128()? })
+    }
+}
+
+impl Record for Heartbeat {
+    const KIND: u8 = 40;
+    const WHAT: &'static str = "a node's heartbeat";
+
+    fn write(&self, fields: &mut Fields) {
+        fields.u128(1, self.node.0).u64(2, self.beat).u64(3, self.at.0).u8(4, u8::from(self.leaving));
+        fields.text(5, &self.address);
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Result<Self> {
+        Ok(Self {
+            node: NodeId(fields.required(1)?.u128()?),
+            beat: fields.required(2)?.u64()?,
+            at: fields.required(3)?.timestamp()?,
+            leaving: match fields.required(4)?.u8()? {
+                0 => false,
+                1 => true,
+                other => return Err(damaged(format!("{other} is neither yes nor no"))),
+            },
+            address: fields.required(5)?.text()?.to_owned(),
+        })
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::domain::acl::RoleName;
+use crate::domain::membership::Heartbeat;
 use crate::domain::project::{Project, Quota};
 use crate::domain::push::{Mattermost, Notify, Push, Shared, Target, Webhook};
 use crate::domain::registration::{Decision, Registration, RegistrationStatus};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schema::{Rules, Schema, SchemaKind};
-use crate::domain::subscription::{AckMode, Settings, Subscription};
+use crate::domain::subscription::{AckMode, NodeId, Settings, Subscription};
 use crate::domain::topic::{Retention, Topic};
 use crate::domain::user::{Membership, Profile};
 use crate::domain::{Error, LogRef, ProjectId, RegistrationId, SchemaId, SubscriptionId, TopicId};
@@ -174,6 +175,9 @@ fn registrations() -> [(RegistrationStatus, &'static str); 3] {
     ]
 }
 
+const HEARTBEAT: &str = "01 10000000 01000000000000000000000000000000 02 08000000 0200000000000000 \
+    03 08000000 0300000000000000 04 01000000 01 05 03000000 6e3a32";
+
 fn roles() -> StoredRoles {
     StoredRoles(RoleTable::new([("publish", &["a", "b"][..]), ("pull", &[])]))
 }
@@ -221,6 +225,8 @@ fn stored_forms_are_frozen() {
     }
     golden(&bound_subject(), BOUND_SUBJECT);
     golden(&SubjectHint { name: name("b"), id: 1 }, SUBJECT_HINT);
+    let (node, address) = (NodeId(1), "n:2".to_owned());
+    golden(&Heartbeat { node, beat: 2, at: Timestamp(3), leaving: true, address }, HEARTBEAT);
 }
 
 #[test]
@@ -239,9 +245,10 @@ fn kinds_are_frozen() {
         Truth::<Schema>::KIND,
         BoundSubject::KIND,
         SubjectHint::KIND,
+        Heartbeat::KIND,
         SealedKey::KIND,
     ];
-    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 30, 20, 21, 31]);
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 30, 20, 21, 40, 31]);
 }
 
 #[test]

@@ -83,7 +83,8 @@ fn headers_are_those_of_the_messages_in_any_range() {
 fn merged_batches_hold_the_same_messages_in_order() {
     let merged = open(0, vec![builder(&rich()), builder(&rich()[..1]), builder(&rich()[1..])], Totals::default());
     let one: Vec<_> = rich().into_iter().chain(rich()[..1].to_vec()).chain(rich()[1..].to_vec()).collect();
-    assert_eq!(merged, open(0, vec![builder(&one)], Totals::default()));
+    let whole = open(0, vec![builder(&one)], Totals::default());
+    assert_eq!(format!("{merged:?}"), format!("{whole:?}"));
 }
 
 #[test]

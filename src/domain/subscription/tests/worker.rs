@@ -6,7 +6,12 @@ use crate::domain::subscription::testing::{World, at, seconds, up_to};
 use crate::domain::subscription::{AckMode, Command, LeaseRequest, NodeId, Reply, Targets, WorkerLease};
 
 fn acquire(world: &mut World, node: u128) -> Result<WorkerLease, Error> {
-    let reply = world.ask(&Command::AcquireWorker { node: NodeId(node), duration: seconds(30), skew: seconds(10) })?;
+    acquire_over(world, node, None)
+}
+
+fn acquire_over(world: &mut World, node: u128, over: Option<NodeId>) -> Result<WorkerLease, Error> {
+    let (node, duration, skew) = (NodeId(node), seconds(30), seconds(10));
+    let reply = world.ask(&Command::AcquireWorker { node, duration, skew, over })?;
     let Reply::Worker(lease) = reply else { panic!("{reply:?}") };
     Ok(lease)
 }
@@ -30,6 +35,16 @@ fn another_node_takes_over_only_at_the_deadline_plus_the_skew() {
     world.now = at(1_040);
     assert!(acquire(&mut world, 2).unwrap().fence > lease.fence);
     assert_eq!(acquire(&mut world, 1), Err(Error::NotTheWorker));
+}
+
+#[test]
+fn a_node_that_is_gone_is_followed_at_once_and_its_fence_counts_no_more() {
+    let mut world = World::with_messages(AckMode::Individual, 1);
+    let lost = acquire(&mut world, 1).unwrap();
+    assert_eq!(acquire_over(&mut world, 2, Some(NodeId(3))), Err(Error::NotTheWorker), "it is another that is gone");
+    assert!(acquire_over(&mut world, 2, Some(NodeId(1))).unwrap().fence > lost.fence);
+    let late = LeaseRequest { worker: Some(lost.fence), ..up_to(1) };
+    assert_eq!(world.ask(&Command::Lease(late)), Err(Error::NotTheWorker));
 }
 
 #[test]
