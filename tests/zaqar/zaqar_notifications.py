@@ -4,11 +4,13 @@ import contextlib
 import email
 import email.policy
 import json
+import logging
 import os
 import ssl
 import time
 import types
 import uuid
+import warnings
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
@@ -18,9 +20,12 @@ import webhook
 import zaqar
 from runner import same, until
 
-SECONDS = 20
+SECONDS = 60
 # No pause but between phases; three posts, then nothing.
 FEW = {"retries_with_no_delay": 2, "minimum_delay_retries": 0, "minimum_delay": 0, "maximum_delay": 10, "maximum_delay_retries": 0}
+# The test wants what they warn of: a login over a connection that is encrypted from its first byte.
+warnings.filterwarnings("ignore", module="aiosmtpd")
+logging.getLogger("mail.log").setLevel(logging.ERROR)
 SENDMAIL = """#!/bin/sh
 cat > "%s/$$.mail"
 """
@@ -60,7 +65,7 @@ def world(options):
         smtp = Smtp(mailbox)
         smtp.start()
         try:
-            settings = ["push.allow_networks=127.0.0.0/8", "push.ca_file=" + files[0], "push.timeout_seconds=2", "zaqar.smtp_host=127.0.0.1",
+            settings = ["push.allow_networks=127.0.0.0/8", "push.ca_file=" + files[0], "push.timeout_seconds=20", "zaqar.smtp_host=127.0.0.1",
                         "zaqar.smtp_port=%d" % smtp.port, "zaqar.smtp_tls=off", "zaqar.mails_per_minute=30"]
             with webhook.open_at(files) as hook, zaqar.running("zaqar-notifications", settings) as server:
                 yield types.SimpleNamespace(server=server, hook=hook, mailbox=mailbox, folder=folder, files=files, settings=settings)
@@ -226,11 +231,11 @@ def test_mail_goes_over_tls_and_after_a_login(world):
 def test_no_more_mails_a_minute_than_a_project_may(world):
     client, address = fresh(world), "x%s@b.example" % uuid.uuid4().hex
     subscribe(client, "mailto:" + address)
+    begun = time.monotonic()
     client.post(*range(33))
-    until(lambda: len(world.mailbox.to(address)) >= 30, SECONDS, "as many as it may")
-    time.sleep(1)
-    assert len(world.mailbox.to(address)) <= 32, "more than it may"
-    until(lambda: len(world.mailbox.to(address)) == 33, SECONDS, "the rest, later")
+    until(lambda: len(world.mailbox.to(address)) == 33, SECONDS, "all of them")
+    # 30 at once, then one every two seconds.
+    assert time.monotonic() - begun >= 6, "more than it may"
     same([json.loads(mail.get_content())["body"] for mail in world.mailbox.to(address)], list(range(33)))
 
 
