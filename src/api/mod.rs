@@ -14,3 +14,6 @@ pub(crate) use body::{Unread, discard, read_body};
 pub(crate) use connection::{client_gone, hang_up};
 pub(crate) use room::{LARGEST, LEAST, Large, Room, SMALL, Share};
 pub(crate) use route_metrics::RouteMetrics;
+pub(crate) use websocket::{
+    Bounds as LineBounds, Heard, Kind, Line, Message, is_wanted as wants_websocket, open as open_websocket,
+};

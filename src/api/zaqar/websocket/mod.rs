@@ -12,7 +12,7 @@ mod session;
 mod tests;
 
 use super::{Zaqar, ZaqarOptions, caller};
-use crate::api::websocket::{self, Bounds};
+use crate::api::{LineBounds, open_websocket, wants_websocket};
 use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN};
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -47,17 +47,17 @@ fn answer(zaqar: &Arc<Zaqar>, request: &HttpRequest, payload: Payload) -> HttpRe
     {
         return failure.answer();
     }
-    if !websocket::is_wanted(request) {
+    if !wants_websocket(request) {
         return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(PAGE);
     }
-    let bounds = Bounds {
+    let bounds = LineBounds {
         bytes_max: frame_bytes(&options),
         time_max: options.body_time_max,
         silence: options.silence,
         incoming: Arc::clone(&zaqar.bodies),
         outgoing: Arc::clone(&zaqar.answers),
     };
-    match websocket::open(request, payload, bounds) {
+    match open_websocket(request, payload, bounds) {
         Ok((answer, line)) => {
             actix_web::rt::spawn(Session::new(Arc::clone(zaqar)).serve(line));
             answer
