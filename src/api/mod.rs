@@ -7,13 +7,9 @@ pub mod connection;
 pub mod ops;
 mod room;
 mod route_metrics;
-mod websocket;
 pub mod zaqar;
 
 pub(crate) use body::{Unread, discard, read_body};
 pub(crate) use connection::{client_gone, hang_up};
 pub(crate) use room::{LARGEST, LEAST, Large, Room, SMALL, Share};
 pub(crate) use route_metrics::RouteMetrics;
-pub(crate) use websocket::{
-    Bounds as LineBounds, Heard, Kind, Line, Message, is_wanted as wants_websocket, open as open_websocket,
-};

@@ -9,7 +9,7 @@ use super::{Broker, Inner};
 use crate::domain::membership::Heartbeat;
 use crate::domain::subscription::NodeId;
 use crate::domain::{Error, LogRef, Offset, Result};
-use crate::storage::{LogId, Order, Version};
+use crate::storage::{Health, LogId, Order, Version};
 use std::sync::atomic::Ordering;
 use tokio::sync::broadcast;
 
@@ -118,10 +118,14 @@ impl Broker {
 }
 
 impl Inner {
-    /// Refuses work while this node may not do any.
-    pub(super) fn check_fit(&self) -> Result<()> {
-        let wrong = || Error::Unavailable("this node's clock differs from the others'".to_owned());
-        self.fit.load(Ordering::Acquire).then_some(()).ok_or_else(wrong)
+    /// Refuses work while this node may not do any, or the store takes nothing: there is no use in waiting for that.
+    pub(super) fn check_able(&self) -> Result<()> {
+        let not = |why: &str| Err(Error::Unavailable(why.to_owned()));
+        match self.fit.load(Ordering::Acquire) {
+            false => not("this node's clock differs from the others'"),
+            true if self.store.health() == Health::Down => not("it does not answer"),
+            true => Ok(()),
+        }
     }
 
     /// Tells whoever carries hints that a log has grown.

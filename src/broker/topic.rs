@@ -113,7 +113,7 @@ impl Broker {
             let bounds = self.bounds_of(topic).await?;
             return Ok(Receipt { first: Offset(bounds.next.0), count: 0, at: Timestamp(self.inner.clock.wall()) });
         }
-        self.inner.check_fit()?;
+        self.inner.check_able()?;
         self.refuse_audit(topic.project, &topic.name)?;
         self.admit(topic.project, u64::from(batch.count()), batch.bytes() as u64).await?;
         let batch = self.checked(topic, batch).await?;

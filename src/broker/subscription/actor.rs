@@ -168,7 +168,7 @@ impl SubscriptionActor {
     }
 
     fn begin(self: &Arc<Self>, broker: &Broker, command: Command, waits: bool) -> Result<Pending> {
-        broker.inner.check_fit()?;
+        broker.inner.check_able()?;
         let (reply, answer) = oneshot::channel();
         self.enqueue(broker, Ask::Command { command, waits, reply })?;
         Ok(Pending { actor: Arc::clone(self), broker: broker.clone(), answer: Some(answer) })

@@ -95,7 +95,7 @@ async fn probe(cluster: Weak<Cluster>) {
         tokio::time::sleep(PROBE_EVERY).await;
         let Some(cluster) = cluster.upgrade() else { return };
         if cluster.session.pulse.is_silent()
-            && let Err(error) = cluster.session.read::<(i32,)>(&cluster.statements.migrations, values! {}).await
+            && let Err(error) = cluster.session.probe::<(i32,)>(&cluster.statements.migrations, values! {}).await
         {
             tracing::warn!(%error, "the cluster does not answer");
         }

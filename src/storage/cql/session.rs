@@ -6,7 +6,7 @@
 use super::health::Pulse;
 use super::statements::{Kind, Statement};
 use crate::clock::Clock;
-use crate::storage::{Result, StoreError};
+use crate::storage::{Health, Result, StoreError};
 use rustls::ClientConfig;
 use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
 use scylla::client::session::Session as Driver;
@@ -258,11 +258,28 @@ impl Session {
         Ok(Statement { name, prepared })
     }
 
+    /// Refuses what would only wait for its deadline: nobody answers, and the store's own probe asks on.
+    fn check(&self) -> Result<()> {
+        match self.pulse.health(self.clock.monotonic()) {
+            Health::Down => Err(StoreError::Unavailable("the cluster does not answer".to_owned())),
+            Health::Ready | Health::Full => Ok(()),
+        }
+    }
+
     /// All rows of a reading statement.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]; a read changes nothing.
     pub(super) async fn read<R>(&self, statement: &Statement, values: Values<'_>) -> Result<Vec<R>>
+    where
+        R: for<'row> FromRow<'row, 'row>,
+    {
+        self.check()?;
+        self.probe(statement, values).await
+    }
+
+    /// As [`Session::read`], also while nobody answers.
+    pub(super) async fn probe<R>(&self, statement: &Statement, values: Values<'_>) -> Result<Vec<R>>
     where
         R: for<'row> FromRow<'row, 'row>,
     {
@@ -295,6 +312,7 @@ impl Session {
     /// # Errors
     /// [`StoreError::Unavailable`]: it may have been done all the same, which says nothing to anybody.
     pub(super) async fn write(&self, statement: &Statement, values: Values<'_>) -> Result<()> {
+        self.check()?;
         let sent = self.send(statement, &values, PagingState::start()).await;
         sent.map(drop).map_err(|error| not_done(statement, &error))
     }
@@ -307,6 +325,7 @@ impl Session {
     /// # Errors
     /// [`StoreError::Unknown`] when it stayed unknown for too long; any other promises that nothing was done.
     pub(super) async fn settle<P: Present>(&self, statement: &Statement, values: Values<'_>) -> Result<Decision<P>> {
+        self.check()?;
         let until = self.clock.monotonic().saturating_add(self.settle_timeout);
         let mut doubt: Option<String> = None;
         loop {
@@ -316,7 +335,7 @@ impl Session {
                 Err(error) if doubt.is_none() && !error.is_unknown() => return Err(error),
                 Err(error) => doubt = Some(error.to_string()),
             }
-            if self.clock.monotonic() >= until {
+            if self.clock.monotonic() >= until || self.check().is_err() {
                 return Err(StoreError::Unknown(doubt.unwrap_or_default()));
             }
             if let Some(observer) = &self.observer {

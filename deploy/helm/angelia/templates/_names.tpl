@@ -40,9 +40,8 @@ ams = "0.0.0.0:8080"
 ams_tls = {{ ternary "0.0.0.0:8443" "off" (ne .Values.tls.secretName "") | quote }}
 ops = "0.0.0.0:8081"
 {{- if include "angelia.cluster" . }}
-cluster = "0.0.0.0:7946"
 
-# cluster.address is each pod's own name: its environment has it.
+# listen.cluster and cluster.address stand in the pods' environment: each has its own.
 [cluster]
 secret_file = "/run/angelia/cluster.secret"
 {{- end }}

@@ -4,7 +4,7 @@
 use super::frame;
 use crate::api::zaqar::Zaqar;
 use crate::api::zaqar::sockets::Following;
-use crate::api::{Kind, Message};
+use crate::api::zaqar::websocket::transport::{Kind, Message};
 use crate::domain::push::{Notify, Shared};
 use crate::domain::{Error, Name, Result, SubscriptionId};
 use bytes::Bytes;

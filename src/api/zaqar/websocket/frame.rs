@@ -3,7 +3,7 @@
 use super::pack;
 use crate::api::zaqar::error::Failure;
 use crate::api::zaqar::json::{self, Object, Shape};
-use crate::api::{Kind, Message};
+use crate::api::zaqar::websocket::transport::{Kind, Message};
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;

@@ -10,14 +10,15 @@ mod pack;
 mod session;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use super::{Zaqar, ZaqarOptions, caller};
-use crate::api::{LineBounds, open_websocket, wants_websocket};
 use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN};
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use session::Session;
 use std::sync::Arc;
+use transport::Bounds;
 
 /// What a frame may have beside the largest body: its headers, and its own words.
 const ENVELOPE_BYTES: usize = 16 << 10;
@@ -47,17 +48,17 @@ fn answer(zaqar: &Arc<Zaqar>, request: &HttpRequest, payload: Payload) -> HttpRe
     {
         return failure.answer();
     }
-    if !wants_websocket(request) {
+    if !transport::is_wanted(request) {
         return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(PAGE);
     }
-    let bounds = LineBounds {
+    let bounds = Bounds {
         bytes_max: frame_bytes(&options),
         time_max: options.body_time_max,
         silence: options.silence,
         incoming: Arc::clone(&zaqar.bodies),
         outgoing: Arc::clone(&zaqar.answers),
     };
-    match open_websocket(request, payload, bounds) {
+    match transport::open(request, payload, bounds) {
         Ok((answer, line)) => {
             actix_web::rt::spawn(Session::new(Arc::clone(zaqar)).serve(line));
             answer

@@ -3,8 +3,8 @@
 use super::session::Session;
 use super::{check_origin, pack};
 use crate::api::zaqar::tests::World;
+use crate::api::zaqar::websocket::transport::{Kind, Message};
 use crate::api::zaqar::{Zaqar, ZaqarOptions};
-use crate::api::{Kind, Message};
 use actix_web::http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -6,7 +6,9 @@
 
 pub(crate) mod fields;
 mod kinds;
+mod node;
 mod push;
+mod records;
 #[cfg(test)]
 mod tests;
 
