@@ -86,7 +86,8 @@ pub(super) async fn message(client: &ZaqarClient, command: Message, out: Output)
                 post.send_all(messages.into_iter()).await?;
             }
             let Post { queue, ids, .. } = post;
-            let shown = format!("posted {} messages to queue {queue}", ids.len());
+            let plural = if ids.len() == 1 { "message" } else { "messages" };
+            let shown = format!("posted {} {plural} to queue {queue}", ids.len());
             out.answer(&json!({ "ids": ids }), shown)
         }
         Message::List { queue, max, after, claimed } => list_messages(client, &queue, max, after, claimed, out).await,
