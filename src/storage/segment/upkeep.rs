@@ -63,7 +63,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
     while !shared.is_down() {
         if let Err(error) = round(shared) {
             if error.kind() != io::ErrorKind::StorageFull {
-                shared.shut_down(Some(&format!("upkeep: {error}")));
+                shared.shut_down(Some(&error.to_string()));
                 return;
             }
             tracing::warn!(%error, "no room for a checkpoint; tried again");
@@ -88,14 +88,19 @@ pub(super) fn run(shared: &Arc<Shared>) {
 fn round(shared: &Arc<Shared>) -> io::Result<()> {
     shared.keep_room(&mut shared.covered.lock());
     if let Some(reason) = checkpoint_due(shared) {
-        shared.write_checkpoint(reason)?;
+        shared.write_checkpoint(reason).map_err(|error| told("writing CHECKPOINT", &error))?;
     }
-    free_dead(shared)?;
+    free_dead(shared).map_err(|error| told("giving back a segment", &error))?;
     shared.pool.top_up();
     if compact::step(shared) {
         shared.upkeep.wake();
     }
     Ok(())
+}
+
+/// An error of a kind, with what failed.
+fn told(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 /// What a checkpoint is written for.
