@@ -14,13 +14,11 @@ import wire
 from runner import same
 
 SETTINGS = ["listen.ams_tls=off", "store.segment_bytes=1048576"]
-
-
-@contextlib.contextmanager
 # Whichever write meets it first.
 FAILED = r"(writing \d+\.segment at position \d+|writing CHECKPOINT|giving back a segment): Input/output error"
 
 
+@contextlib.contextmanager
 def world(_options):
     with servers.running("failing-disk", SETTINGS, start=False) as server, disks.mounted(server.root) as disk:
         server.store = os.path.join(disk.path, "data")
