@@ -7,7 +7,6 @@ pub mod connection;
 pub mod ops;
 mod room;
 mod route_metrics;
-mod websocket;
 pub mod zaqar;
 
 pub(crate) use body::{Unread, discard, read_body};

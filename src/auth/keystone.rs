@@ -98,11 +98,19 @@ struct Inner {
     /// For its clock.
     broker: Broker,
     known: Cache<Identity>,
-    /// Tokens for trusts.
-    trusts: Cache<Token>,
+    trusts: Cache<Entrusted>,
     own: ArcSwapOption<Own>,
     lanes: [Semaphore; LANES],
     renewal: Semaphore,
+}
+
+/// What a trust gives: a token that acts for somebody, and who that is.
+#[derive(Debug)]
+pub struct Entrusted {
+    /// The token.
+    pub token: Token,
+    /// Whose it is: his who made the trust.
+    pub identity: Identity,
 }
 
 /// Who we are ourselves.
@@ -182,14 +190,14 @@ impl Keystone {
         if identity.expires > self.now() { Ok(identity) } else { Err(Unknown::Refused) }
     }
 
-    /// A token with which the service acts for somebody by a trust that he made.
+    /// What a trust gives that somebody made for the service user.
     ///
     /// # Errors
     /// [`Unknown::Refused`] when the trust is not there, is over, or is not for our service user.
-    pub async fn trust_token(&self, trust: &str) -> Result<Arc<Token>> {
+    pub async fn entrusted(&self, trust: &str) -> Result<Arc<Entrusted>> {
         let key = hash(trust);
         match self.remembered(&self.inner.trusts, &key) {
-            Some(token) => Ok(token),
+            Some(known) => Ok(known),
             None => self.in_lane(&self.inner.trusts, &key, self.log_in_for(trust)).await,
         }
     }
@@ -308,10 +316,10 @@ impl Keystone {
         self.inner.own.compare_and_swap(own, None);
     }
 
-    async fn log_in_for(&self, trust: &str) -> Result<(Token, Timestamp)> {
+    async fn log_in_for(&self, trust: &str) -> Result<(Entrusted, Timestamp)> {
         let (token, identity) = self.log_in(json!({ "OS-TRUST:trust": { "id": trust } })).await?;
         let lasts = identity.expires.since(self.now()).saturating_sub(RENEW_BEFORE);
-        Ok((token, self.now().plus(lasts)))
+        Ok((Entrusted { token, identity }, self.now().plus(lasts)))
     }
 
     /// Logs in with the service user's password.

@@ -2,10 +2,10 @@
 //! redirect and no proxy. Connections are kept and used again. Knows no dialect, tries nothing twice.
 
 use super::guard::Guard;
+use crate::domain::error::with_causes;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, Method, Response, StatusCode, Url};
-use std::error::Error as _;
 use std::time::Duration;
 
 /// Most bytes of an answer that are kept.
@@ -148,17 +148,7 @@ pub fn parse_url(text: &str, schemes: &[&str]) -> Option<Url> {
 
 /// An error with its causes in one line, without the URL: that may hold secrets.
 fn told(error: &reqwest::Error) -> String {
-    let mut line = if error.is_connect() { "cannot connect".to_owned() } else { "the request failed".to_owned() };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        cause = error.source();
-    }
-    line
+    with_causes(if error.is_connect() { "cannot connect" } else { "the request failed" }, error)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::foundation::Foundation;
 use super::zaqar;
 use crate::api::ams::{self, Condition, Pusher};
+use crate::auth::keystone::Keystone;
 use crate::auth::{Auth, NewUser, Token};
 use crate::config::Config;
 use crate::delivery::guard::Guard;
@@ -43,9 +44,9 @@ impl Pushing {
         config: &Config,
         foundation: &Foundation,
         metrics: &Arc<Metrics>,
-        placement: Arc<dyn Placement>,
+        (placement, keystone): (Arc<dyn Placement>, Option<&Keystone>),
     ) -> Result<Option<Self>, String> {
-        let scope = Scope { endpoints: config.push.enabled, notifications: zaqar::notifications(config)? };
+        let scope = Scope { endpoints: config.push.enabled, notifications: zaqar::notifications(config, keystone)? };
         if !scope.endpoints && scope.notifications.is_none() {
             return Ok(None);
         }

@@ -84,9 +84,10 @@ impl Service {
                 false => None,
             };
             let placement = members.as_ref().map_or_else(|| Arc::new(Everything::default()) as _, Members::placement);
-            let push = Pushing::start(config, &foundation, &metrics, placement).await?;
+            let keystone = zaqar::keystone(config, &foundation)?;
+            let push = Pushing::start(config, &foundation, &metrics, (placement, keystone.as_ref())).await?;
             let delivery = push.as_ref().map(Pushing::delivery);
-            let zaqar = Arc::new(zaqar::dialect(config, &foundation, delivery, &metrics)?);
+            let zaqar = Arc::new(zaqar::dialect(config, &foundation, keystone.as_ref(), delivery, &metrics)?);
             let ams = Ams::new(broker.clone(), auth.clone(), metrics, options);
             let ams = Arc::new(match push.as_ref().and_then(|push| push.of_ams(&config.ams)) {
                 Some(push) => ams.with_push(push),

@@ -10,7 +10,7 @@ use crate::auth::policy::Policy;
 use crate::auth::signed_url::UrlKey;
 use crate::broker::Broker;
 use crate::config::{self, Config};
-use crate::delivery::{self, Delivery, Feed, Mailer, Notifications, SmtpServer, SmtpTls};
+use crate::delivery::{self, Delivery, Feed, Mailer, Notifications, SmtpServer, SmtpTls, TrustToken, TrustTokens};
 use crate::domain::acl::RoleName;
 use crate::domain::push::Notify;
 use crate::domain::subscription::Subscription;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Keystone, if it is to be asked.
-fn keystone(config: &Config, foundation: &Foundation) -> Result<Option<Keystone>, String> {
+pub(super) fn keystone(config: &Config, foundation: &Foundation) -> Result<Option<Keystone>, String> {
     if config.zaqar.auth_strategy != "keystone" {
         return Ok(None);
     }
@@ -78,6 +78,8 @@ fn bindings(config: &Config) -> Result<Bindings, String> {
 pub(super) fn options(config: &Config) -> Result<ZaqarOptions, String> {
     let (zaqar, limits) = (&config.zaqar, limits(config));
     let secret = zaqar.signed_url_secret.reveal();
+    // Without somebody who keeps trusts, nobody can be spoken to in another's name.
+    let trusts = zaqar.auth_strategy == "keystone";
     // A claim may make a message live longer than its own ttl.
     let life = limits.max_message_ttl + limits.max_claim_ttl + limits.max_claim_grace;
     let age = Duration::from_secs(life.max(config.retention.days.saturating_mul(86_400)));
@@ -91,8 +93,11 @@ pub(super) fn options(config: &Config) -> Result<ZaqarOptions, String> {
         retention: Retention { age, bytes: Some(config.retention.bytes).filter(|bytes| *bytes > 0) },
         body_time_max: Duration::from_secs(config.limits.body_seconds),
         silence: Duration::from_secs(config.limits.keep_alive_seconds),
-        // Without somebody who keeps trusts, nobody can be spoken to in another's name.
-        subscriber_types: zaqar.schemes().into_iter().filter(|scheme| !scheme.starts_with("trust+")).collect(),
+        subscriber_types: zaqar
+            .schemes()
+            .into_iter()
+            .filter(|scheme| trusts || !scheme.starts_with("trust+"))
+            .collect(),
         confirmation: confirmation(zaqar),
         limits,
     })
@@ -126,13 +131,14 @@ fn limits(config: &Config) -> Limits {
 pub(super) fn dialect(
     config: &Config,
     foundation: &Foundation,
+    keystone: Option<&Keystone>,
     delivery: Option<&Delivery>,
     metrics: &Arc<Metrics>,
 ) -> Result<Zaqar, String> {
     let Foundation { broker, auth, .. } = foundation;
     let mut zaqar = Zaqar::new(broker.clone(), Arc::clone(metrics), options(config)?);
-    if let Some(keystone) = keystone(config, foundation)? {
-        zaqar = zaqar.with_keystone(keystone, auth.clone());
+    if let Some(keystone) = keystone {
+        zaqar = zaqar.with_keystone(keystone.clone(), auth.clone());
     }
     if let (true, Some(delivery)) = (notifies(config), delivery) {
         zaqar = zaqar.with_notifier(Arc::new(ZaqarNotifier { broker: broker.clone(), delivery: delivery.clone() }));
@@ -153,12 +159,13 @@ fn notifies(config: &Config) -> bool {
 }
 
 /// How subscribers of queues are told; none for not at all.
-pub(super) fn notifications(config: &Config) -> Result<Option<Notifications>, String> {
+pub(super) fn notifications(config: &Config, keystone: Option<&Keystone>) -> Result<Option<Notifications>, String> {
     if !notifies(config) {
         return Ok(None);
     }
     let require_confirmation = config.zaqar.require_confirmation;
-    Ok(Some(Notifications { require_confirmation, mailer: mailer(config)?.map(Arc::new), trusts: None }))
+    let trusts = keystone.map(|keystone| Arc::new(Trusts(keystone.clone())) as Arc<dyn TrustTokens>);
+    Ok(Some(Notifications { require_confirmation, mailer: mailer(config)?.map(Arc::new), trusts }))
 }
 
 fn mailer(config: &Config) -> Result<Option<Mailer>, String> {
@@ -195,6 +202,21 @@ fn confirmation(config: &config::Zaqar) -> Option<Confirmation> {
         mail: config.confirmation_mail.clone(),
         goodbye: config.unsubscription_mail.clone(),
     })
+}
+
+/// Keystone's trusts as deliveries see them.
+#[derive(Debug)]
+struct Trusts(Keystone);
+
+#[async_trait]
+impl TrustTokens for Trusts {
+    async fn token(&self, trust_id: &str) -> Result<TrustToken, String> {
+        match self.0.entrusted(trust_id).await {
+            Ok(trust) => Ok(TrustToken::new(trust.token.reveal().to_owned())),
+            Err(keystone::Unknown::Refused) => Err("Keystone does not know the trust, or not any more".to_owned()),
+            Err(keystone::Unknown::Unavailable(why)) => Err(format!("Keystone: {why}")),
+        }
+    }
 }
 
 /// Deliveries as the Zaqar dialect sees them.

@@ -4,45 +4,41 @@ Owns the process, its folder, its log and the certificate it made. Never speaks 
 With ANGELIA_TEST_CQL (nodes of a running cluster, with commas) the store is a fresh keyspace there instead of the folder.
 """
 
-import concurrent.futures
 import contextlib
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import time
 
 import runner
+from child import Child
 
 SERVICE_TOKEN = "5e" * 32
 LISTENING = re.compile(rb"^listening ((?:\w+=\S+ ?)+)$", re.MULTILINE)
-# The kernel takes the end of the thread that started a child for the end of its parent, so one lasting thread starts all.
-LAUNCHER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 START_SECONDS = 60
 STOP_SECONDS = 40
 
 
-class Server:
+class Server(Child):
     """One data folder and at most one process over it."""
 
+    what = "the server"
+    stop_seconds = STOP_SECONDS
+
     def __init__(self, root, settings=(), store=None):
-        self.root = root
+        super().__init__(os.path.join(root, "server.log"))
+        self.root = self.folder = root
         self.store = store or os.path.join(root, "data")
         self.settings = list(settings)
-        self.log = os.path.join(root, "server.log")
         self.certificate = None
-        self.process = None
         self.ports = {}
-        self.starts = 0
         self.start_seconds = 0.0
         self.crashes = 0
         self.crashes_in_start = 0
         self.keyspace = None
-        # Of the process; none for this one's.
-        self.environment = None
 
     def storage(self):
         """The settings of the store; in a cluster its tables are made, the first time."""
@@ -62,16 +58,6 @@ class Server:
         settings = self.storage() + ["ams.service_token=" + SERVICE_TOKEN]
         settings += ["listen.%s=%s" % pair for pair in listen.items()] + self.settings
         return [binary(), "serve"] + arguments(settings)
-
-    def launch(self):
-        """Starts the process without waiting for anything."""
-        assert self.process is None, "already running"
-        self.starts += 1
-        self.log_from = os.path.getsize(self.log) if os.path.exists(self.log) else 0
-        with open(self.log, "ab") as log:
-            self.process = LAUNCHER.submit(
-                subprocess.Popen, self.command(), cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
-                preexec_fn=lambda: runner.die_with_parent(signal.SIGKILL)).result()
 
     def start(self):
         """Starts the process and waits until it says where it listens."""
@@ -95,42 +81,6 @@ class Server:
             raise AssertionError("the server ended with %s:\n%s" % (self.process.returncode, self.tail()))
         return found
 
-    def output(self):
-        """What the present or last process printed."""
-        with open(self.log, "rb") as log:
-            log.seek(self.log_from)
-            return log.read()
-
-    def all_output(self):
-        """What all processes printed."""
-        with open(self.log, "rb") as log:
-            return log.read()
-
-    def tail(self):
-        return self.output()[-3000:].decode("utf-8", "replace")
-
-    def ended(self, seconds=STOP_SECONDS):
-        """Waits for the process to end by itself; its exit code."""
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError("the server still runs after %s s:\n%s" % (seconds, self.tail())) from None
-        finally:
-            self.process = None
-
-    def stop(self):
-        """SIGTERM, and its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.ended()
-
-    def kill(self):
-        """SIGKILL; fails if the process had ended before."""
-        process, self.process = self.process, None
-        process.kill()
-        code = process.wait()
-        assert code == -signal.SIGKILL, "the server had ended by itself with %s:\n%s" % (code, self.tail())
-
     def crash(self, dice):
         """SIGKILL, now and then another one in the middle of the next start, then a start."""
         self.kill()
@@ -141,12 +91,6 @@ class Server:
             self.crashes_in_start += 1
         self.start()
         self.crashes += 1
-
-    def close(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
     def endpoint(self):
         """What the client library takes: host and port of the TLS listener."""

@@ -11,8 +11,8 @@ import struct
 import subprocess
 import time
 
+import child
 import runner
-import server as servers
 
 PORT = 9042
 # An idle machine needs 15.
@@ -60,7 +60,7 @@ class Node:
     def start(self):
         if self.process is None:
             with open(os.path.join(self.home, "log"), "ab") as log:
-                self.process = servers.LAUNCHER.submit(
+                self.process = child.LAUNCHER.submit(
                     subprocess.Popen, ["sh", os.path.join(self.home, "run")], cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     preexec_fn=lambda: runner.die_with_parent(signal.SIGKILL)).result()
 

@@ -12,6 +12,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
+import child
 import runner
 import server as servers
 
@@ -134,7 +135,7 @@ class Front:
         with open(self.config, "w") as file:
             file.write(self.adapted(pem, nodes))
         with open(os.path.join(root, "haproxy.log"), "wb") as log:
-            self.process = servers.LAUNCHER.submit(
+            self.process = child.LAUNCHER.submit(
                 subprocess.Popen, [HAPROXY, "-db", "-f", self.config], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=lambda: runner.die_with_parent(signal.SIGKILL)).result()
         runner.until(lambda: servers.can_connect(self.ports["ams"]), 10, "haproxy listens")

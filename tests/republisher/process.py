@@ -5,13 +5,13 @@ Owns the folder with configuration, token and log. Never looks at messages; the 
 
 import os
 import re
-import signal
 import subprocess
 import urllib.error
 import urllib.request
 
 import runner
-from server import LAUNCHER, SERVICE_TOKEN
+from child import Child
+from server import SERVICE_TOKEN
 
 SCHEMA = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "schemas", "metric_data.avsc"))
 LISTENING = re.compile(rb"^listening ops=(http://\S+)$", re.MULTILINE)
@@ -51,17 +51,17 @@ def rule(topic, conditions="", more=""):
     return '[[pair.rule]]\ntopic = "%s"\nmatch = [%s]\n%s\n' % (topic, conditions, more)
 
 
-class Republisher:
+class Republisher(Child):
     """One configuration and at most one process."""
 
+    what = "the republisher"
+
     def __init__(self, root, text):
+        super().__init__(os.path.join(root, "republisher.log"))
         self.root = root
         os.makedirs(root, exist_ok=True)
-        self.log = os.path.join(root, "republisher.log")
         self.config = os.path.join(root, "republisher.toml")
-        self.process = None
         self.ops = None
-        self.starts = 0
         with open(os.path.join(root, "token"), "w") as token:
             token.write(SERVICE_TOKEN + "\n")
         self.write(HEAD + text)
@@ -76,62 +76,14 @@ class Republisher:
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         return done.returncode, done.stdout, done.stderr
 
-    def launch(self):
-        """Starts the process without waiting."""
-        assert self.process is None, "already running"
-        self.starts += 1
-        self.log_from = os.path.getsize(self.log) if os.path.exists(self.log) else 0
-        with open(self.log, "ab") as log:
-            self.process = LAUNCHER.submit(
-                subprocess.Popen, [binary(), "run", "--config", self.config], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=lambda: runner.die_with_parent(signal.SIGKILL)).result()
+    def command(self):
+        return [binary(), "run", "--config", self.config]
 
     def start(self):
         """Starts the process and waits until it says where it listens."""
         self.launch()
         self.ops = runner.until(lambda: LISTENING.search(self.output()), 20, self.tail).group(1).decode()
         return self
-
-    def output(self):
-        """What the present or last process printed."""
-        with open(self.log, "rb") as log:
-            log.seek(self.log_from)
-            return log.read()
-
-    def all_output(self):
-        """What all processes printed."""
-        with open(self.log, "rb") as log:
-            return log.read()
-
-    def tail(self):
-        return self.output()[-3000:].decode("utf-8", "replace")
-
-    def stop(self):
-        """SIGTERM, and its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.ended()
-
-    def ended(self, seconds=20):
-        """Waits for the process to end; its exit code."""
-        process, self.process = self.process, None
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise AssertionError("the republisher still runs after %s s:\n%s" % (seconds, self.tail())) from None
-
-    def kill(self):
-        """SIGKILL; fails if the process had ended before."""
-        process, self.process = self.process, None
-        process.kill()
-        code = process.wait()
-        assert code == -signal.SIGKILL, "the republisher had ended by itself with %s:\n%s" % (code, self.tail())
-
-    def close(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
     def get(self, path):
         """Status and text of a page for operators."""

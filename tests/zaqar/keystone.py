@@ -18,6 +18,7 @@ import sys
 import tempfile
 
 import requests
+import child
 import runner
 import server as servers
 from keystoneauth1 import session as sessions
@@ -166,7 +167,7 @@ class Keystone:
 
     def start(self):
         with open(os.path.join(self.folder, "keystone.log"), "ab") as log:
-            self.process = servers.LAUNCHER.submit(
+            self.process = child.LAUNCHER.submit(
                 subprocess.Popen,
                 [program("gunicorn"), "--chdir", self.folder, "--no-control-socket", "-w", "1", "--threads", "8",
                  "-b", "127.0.0.1:%d" % self.port, "application:application"],
@@ -246,7 +247,7 @@ def cloud(name, settings=()):
         password = os.path.join(folder, "password")
         with open(password, "w") as file:
             file.write(PASSWORD + "\n")
-        ours = ["listen.zaqar=127.0.0.1:0", "zaqar.auth_strategy=keystone", "keystone.url=" + keystone.url,
+        ours = ["listen.zaqar=127.0.0.1:0", "listen.zaqar_websocket=127.0.0.1:0", "zaqar.auth_strategy=keystone", "keystone.url=" + keystone.url,
                 "keystone.password_file=" + password]
         settings = settings(ids) if callable(settings) else list(settings)
         with servers.running(name, ours + settings) as server:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import uuid
 
+import frames
 import keystone
 import openstack
 import server as servers
@@ -188,3 +189,22 @@ def test_no_secret_is_in_the_log(cloud):
     same(ann.call("GET", "/v2/queues").status, 200)
     for secret in (ann.token, keystone.PASSWORD):
         assert secret.encode() not in cloud.server.all_output(), "a secret was logged"
+
+
+def test_a_socket_is_known_by_its_token_and_no_longer_than_it_lasts(cloud):
+    name, token, other = fresh(), cloud.keystone.token("ann", "alpha"), cloud.ids["projects"]["beta"]
+    with frames.Socket(cloud.server, project=cloud.ids["projects"]["alpha"]) as line:
+        same(line.ask("queue_list").of(403), {"error": "Not authentified."})
+        same(line.ask("authenticate", {"X-Auth-Token": "made-up"}).of(401), {"error": "Authentication failed."})
+        line.ask("authenticate", {"X-Auth-Token": token, "X-Project-ID": other}).of(403)
+        known = line.ask("authenticate", {"X-Auth-Token": token})
+        same(known.of(200), {"message": "Authentified."})
+        assert token not in json.dumps(known.request), known.request
+        line.post(name, "hers")
+        same(len(line.ask("message_list", queue_name=name, echo=True).of(200)["messages"]), 1)
+        line.ask("message_list", {"X-Project-ID": other}, queue_name=name).of(403)
+        line.ask("queue_purge", {"X-Roles": "operator"}, queue_name=name).of(403)
+        cloud.keystone.revoke(token)
+        until(lambda: line.ask("queue_get", queue_name=name).status == 403, BOUND_SECONDS + 10, "a revoked token opens nothing")
+        line.ask("authenticate", {"X-Auth-Token": cloud.keystone.token("ann", "alpha")}).of(200)
+        line.ask("queue_get", queue_name=name).of(200)

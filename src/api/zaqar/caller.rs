@@ -124,7 +124,7 @@ pub(crate) fn admit(
         return Err(Failure::EMPTY_PROJECT);
     }
     if let Some(queue) = &found.queue {
-        check_names(queue, &project, found.collection())?;
+        check_names(found.collection(), queue, &project)?;
     }
     let roles = || text(headers, "x-roles").or_else(|| text(headers, "x-role")).unwrap_or_default().into_owned();
     let roles = roles_of(zaqar, options, known.as_ref(), signed, roles);
@@ -147,10 +147,11 @@ pub(crate) fn roles_of(
     }
 }
 
-/// Refuses what is no queue's name, and a project's id that none can have who names a queue.
-pub(crate) fn check_names(queue: &str, project: &str, collection: Collection) -> Result<(), Failure> {
+/// Refuses what is no name of a queue or topic, and a project's id that none can have who names one.
+pub(crate) fn check_names(collection: Collection, name: &str, project: &str) -> Result<(), Failure> {
+    let fits = is_queue_name(name) && project.chars().count() <= PROJECT_MAX;
     match collection {
-        _ if is_queue_name(queue) && project.chars().count() <= PROJECT_MAX => Ok(()),
+        _ if fits => Ok(()),
         Collection::Queues => Err(Failure::WRONG_QUEUE),
         Collection::Topics => Err(Failure::WRONG_TOPIC),
     }

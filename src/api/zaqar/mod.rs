@@ -33,6 +33,7 @@ mod stages;
 mod stats;
 mod subscriptions;
 mod times;
+mod trusts;
 pub mod websocket;
 
 #[cfg(test)]

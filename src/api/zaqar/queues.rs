@@ -84,8 +84,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
 
 /// The link to what follows the queue that is the last of a page.
 fn next_page(call: &Call<'_>, last: &Topic) -> Result<String, Failure> {
-    let query = &call.query;
-    let mut parameters = Vec::new();
+    let (query, mut parameters) = (&call.query, Vec::new());
     parameters.extend(query.integer("limit")?.map(|asked| ("limit", asked.to_string())));
     parameters.extend(query.boolean("detailed")?.map(|detailed| ("detailed", detailed.to_string())));
     parameters.extend(query.text("name").map(|part| ("name", part.to_owned())));

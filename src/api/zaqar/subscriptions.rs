@@ -9,6 +9,7 @@ use super::query::{limit, link};
 use super::queues::links;
 use super::request::{Answer, Call, Success};
 use super::sockets::SocketSubscription;
+use super::trusts;
 use crate::broker::queue::label;
 use crate::domain::push::{Notify, Push, Shared};
 use crate::domain::subscription::Subscription;
@@ -132,6 +133,7 @@ pub(crate) async fn make(call: &Call<'_>) -> Result<SubscriptionId, Refusal> {
         since: call.zaqar.now(),
     };
     check(call, &notify)?;
+    let notify = trusts::entrusted(call, notify).await?;
     let (subscription, made) = call.zaqar.broker.add_subscriber(queue.topic.project, name, notify).await?;
     if !made && subscription.push.as_ref().is_some_and(|push| push.verified) {
         let said = "Such subscription already exists.Subscriptions are unique by project + queue + subscriber URI.";
@@ -178,9 +180,17 @@ pub(crate) async fn update(call: &Call<'_>) -> Answer {
     match find(call).await? {
         Found::Socket(socket) => socket.change(changed(socket.notify())?),
         Found::Stored(stored) => {
+            let mut options = None;
             if let Some(notify) = stored.push.as_ref().and_then(Push::notify) {
-                changed(notify.clone())?;
+                let changed = changed(notify.clone())?;
+                if wish.subscriber.is_some() || wish.options.is_some() {
+                    options = Some(trusts::entrusted(call, changed).await?.options);
+                }
             }
+            let change = |notify: &mut Notify| {
+                change(notify);
+                notify.options = options.clone().unwrap_or_else(|| notify.options.clone());
+            };
             match call.zaqar.broker.change_subscriber(&stored, change).await {
                 Err(Error::AlreadyExists(_)) => {
                     let said = "Such subscription already exists. Subscriptions are unique by project + queue + subscriber URI.";

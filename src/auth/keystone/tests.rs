@@ -230,12 +230,13 @@ async fn a_trust_is_made_for_our_service_user_and_gives_tokens() {
     world.keystone.create_trust(&Token::new("abc"), Timestamp::NEVER).await.unwrap();
     let asked = world.table.lock().asked.last().cloned().unwrap();
     assert!(asked.contains(r#""expires_at":"9999-12-31T23:59:59.000000Z""#), "{asked}");
-    let token = world.keystone.trust_token("t1").await.unwrap();
+    let trust = world.keystone.entrusted("t1").await.unwrap();
     let asked = world.table.lock().asked.last().cloned().unwrap();
     assert!(asked.contains(r#""scope":{"OS-TRUST:trust":{"id":"t1"}}"#), "{asked}");
-    assert_eq!(world.keystone.trust_token("t1").await.unwrap().reveal(), token.reveal(), "it is kept");
+    assert_eq!((trust.token.reveal(), trust.identity.user.as_str()), ("own4", "u1"));
+    assert_eq!(world.keystone.entrusted("t1").await.unwrap().token.reveal(), "own4", "it is kept");
     world.table.lock().login = Some(404);
-    assert!(matches!(world.keystone.trust_token("t2").await, Err(Unknown::Refused)));
+    assert!(matches!(world.keystone.entrusted("t2").await, Err(Unknown::Refused)));
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use super::Identity;
 use crate::auth::Token;
 use crate::domain::Timestamp;
+use crate::domain::error::with_causes;
 use chrono::{DateTime, SecondsFormat};
 use reqwest::header::HeaderValue;
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
-use std::error::Error as _;
 
 /// Most bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -116,15 +116,5 @@ pub(super) fn secret(token: &Token) -> Option<HeaderValue> {
 
 /// An error with its causes in one line.
 pub(super) fn told(error: &reqwest::Error) -> String {
-    let mut line = if error.is_connect() { "cannot connect".to_owned() } else { "the request failed".to_owned() };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        cause = error.source();
-    }
-    line
+    with_causes(if error.is_connect() { "cannot connect" } else { "the request failed" }, error)
 }

@@ -73,6 +73,28 @@ pub(crate) trait Entity: Thing + Clone {
     }
 }
 
+/// The identity and the name of what keeps them in fields of these names.
+macro_rules! identified {
+    () => {
+        fn id(&self) -> u128 {
+            self.id.0
+        }
+        fn name(&self) -> &Name {
+            &self.name
+        }
+    };
+}
+
+/// The same of what belongs to a project.
+macro_rules! of_a_project {
+    () => {
+        fn scope(&self) -> ProjectId {
+            self.project
+        }
+        identified!();
+    };
+}
+
 impl Entity for Project {
     type Key = ProjectId;
     const RESOURCE: Resource = Resource::Project;
@@ -81,12 +103,7 @@ impl Entity for Project {
     fn key_of(_: ProjectId, id: u128) -> ProjectId {
         ProjectId(id)
     }
-    fn id(&self) -> u128 {
-        self.id.0
-    }
-    fn name(&self) -> &Name {
-        &self.name
-    }
+    identified!();
 }
 
 impl Entity for Topic {
@@ -97,15 +114,7 @@ impl Entity for Topic {
     fn key_of(scope: ProjectId, id: u128) -> TopicKey {
         TopicKey(scope, TopicId(id))
     }
-    fn scope(&self) -> ProjectId {
-        self.project
-    }
-    fn id(&self) -> u128 {
-        self.id.0
-    }
-    fn name(&self) -> &Name {
-        &self.name
-    }
+    of_a_project!();
     fn log(&self) -> Option<LogId> {
         Some(LogId(self.log.0))
     }
@@ -122,15 +131,7 @@ impl Entity for Subscription {
     fn key_of(scope: ProjectId, id: u128) -> SubscriptionKey {
         SubscriptionKey(scope, SubscriptionId(id))
     }
-    fn scope(&self) -> ProjectId {
-        self.project
-    }
-    fn id(&self) -> u128 {
-        self.id.0
-    }
-    fn name(&self) -> &Name {
-        &self.name
-    }
+    of_a_project!();
     fn log(&self) -> Option<LogId> {
         Some(LogId(self.log.0))
     }
@@ -147,15 +148,7 @@ impl Entity for Schema {
     fn key_of(scope: ProjectId, id: u128) -> SchemaKey {
         SchemaKey(scope, SchemaId(id))
     }
-    fn scope(&self) -> ProjectId {
-        self.project
-    }
-    fn id(&self) -> u128 {
-        self.id.0
-    }
-    fn name(&self) -> &Name {
-        &self.name
-    }
+    of_a_project!();
 }
 
 impl Entity for Account {

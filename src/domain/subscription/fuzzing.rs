@@ -217,7 +217,7 @@ impl World {
             }
         };
         let Some((events, reply)) = decided else { return };
-        let early = matches!(command, Command::Lease(LeaseRequest { early: true, .. }));
+        let early = matches!(command, Command::Lease(wish) | Command::Pop(wish) if wish.early);
         let before = self.state.clone();
         for event in &events {
             apply(&mut self.state, event);

@@ -2,9 +2,9 @@
 //! Nothing is stored, and everything ends with the connection.
 
 use super::frame;
-use crate::api::websocket::{Kind, Message};
 use crate::api::zaqar::Zaqar;
 use crate::api::zaqar::sockets::Following;
+use crate::api::zaqar::websocket::transport::{Kind, Message};
 use crate::domain::push::{Notify, Shared};
 use crate::domain::{Error, Name, Result, SubscriptionId};
 use bytes::Bytes;

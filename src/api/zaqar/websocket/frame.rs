@@ -1,9 +1,9 @@
 //! A frame: what a client asks for by text (JSON) or bytes (MessagePack), and the reply that echoes it (`zaqar-v2.md` §17.1).
 
 use super::pack;
-use crate::api::websocket::{Kind, Message};
 use crate::api::zaqar::error::Failure;
 use crate::api::zaqar::json::{self, Object, Shape};
+use crate::api::zaqar::websocket::transport::{Kind, Message};
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;

@@ -10,14 +10,15 @@ mod pack;
 mod session;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use super::{Zaqar, ZaqarOptions, caller};
-use crate::api::websocket::{self, Bounds};
 use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN};
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use session::Session;
 use std::sync::Arc;
+use transport::Bounds;
 
 /// What a frame may have beside the largest body: its headers, and its own words.
 const ENVELOPE_BYTES: usize = 16 << 10;
@@ -47,7 +48,7 @@ fn answer(zaqar: &Arc<Zaqar>, request: &HttpRequest, payload: Payload) -> HttpRe
     {
         return failure.answer();
     }
-    if !websocket::is_wanted(request) {
+    if !transport::is_wanted(request) {
         return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(PAGE);
     }
     let bounds = Bounds {
@@ -57,7 +58,7 @@ fn answer(zaqar: &Arc<Zaqar>, request: &HttpRequest, payload: Payload) -> HttpRe
         incoming: Arc::clone(&zaqar.bodies),
         outgoing: Arc::clone(&zaqar.answers),
     };
-    match websocket::open(request, payload, bounds) {
+    match transport::open(request, payload, bounds) {
         Ok((answer, line)) => {
             actix_web::rt::spawn(Session::new(Arc::clone(zaqar)).serve(line));
             answer

@@ -4,12 +4,12 @@ use super::actions::{self, Action};
 use super::followed::Followed;
 use super::frame::{self, Frame, Headers, Reply};
 use super::frame_bytes;
-use crate::api::websocket::{Heard, Kind, Line, Message};
 use crate::api::zaqar::caller::{self, Caller, Known, SIGNATURE, Signed};
 use crate::api::zaqar::collection::Collection;
 use crate::api::zaqar::error::{Failure, Refusal, translate};
 use crate::api::zaqar::request::{Call, permit};
 use crate::api::zaqar::routes::{Operation, Route, route_of};
+use crate::api::zaqar::websocket::transport::{Heard, Kind, Line, Message};
 use crate::api::zaqar::{Zaqar, ZaqarOptions, json, subscriptions};
 use crate::auth::keystone::Unknown;
 use crate::domain::ProducerId;
@@ -162,7 +162,7 @@ impl Session {
             return Err(Failure::EMPTY_PROJECT.into());
         }
         if let Some(queue) = queue {
-            caller::check_names(queue, &project, Collection::Queues)?;
+            caller::check_names(Collection::Queues, queue, &project)?;
         }
         let claimed = || headers.text("x-roles").unwrap_or_default().into_owned();
         let caller = Caller {
@@ -172,11 +172,11 @@ impl Session {
             known,
             signed,
         };
-        let collection = Collection::Queues;
-        let queue = queue.and_then(|name| collection.name(name));
+        let queue = queue.and_then(|name| Collection::Queues.name(name));
         permit(&self.zaqar, options, &caller, asked.route.rule, queue.as_ref()).await?;
         let (body, id, query) = (given.body(asked.text), &given.id, given.query.clone());
-        let call = Call { zaqar: &self.zaqar, options, caller, collection, queue, id, query, body, patches: false };
+        let (zaqar, collection) = (&self.zaqar, Collection::Queues);
+        let call = Call { zaqar, options, caller, collection, queue, id, query, body, patches: false };
         if let (true, Some(queue)) = (actions::subscribes_itself(&call, action), &call.queue) {
             let wish = subscriptions::of_connection(&call)?;
             let made = self.followed.begin(&self.zaqar, &call.caller.project, queue, wish, asked.kind).await;

@@ -2,8 +2,8 @@
 
 use super::session::Session;
 use super::{check_origin, pack};
-use crate::api::websocket::{Kind, Message};
 use crate::api::zaqar::tests::World;
+use crate::api::zaqar::websocket::transport::{Kind, Message};
 use crate::api::zaqar::{Zaqar, ZaqarOptions};
 use actix_web::http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use serde_json::{Value, json};

@@ -8,6 +8,7 @@ pub(crate) mod fields;
 mod kinds;
 mod node;
 mod push;
+mod records;
 #[cfg(test)]
 mod tests;
 
