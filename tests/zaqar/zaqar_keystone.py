@@ -148,7 +148,7 @@ def test_the_openstack_command_works(cloud):
     same(json.loads(run("queue", "stats", name, "-f", "json"))["Stats"]["messages"]["free"], 1)
     assert name in run("queue", "list", "-f", "value")
     claimed = json.loads(run("claim", "create", name, "-f", "json"))
-    same([message["body"] for message in claimed], ["by command"])
+    same([{name.lower(): value for name, value in message.items()}["body"] for message in claimed], ["by command"])
     run("queue", "set", "metadata", name, json.dumps({"own": 1}))
     same(json.loads(run("queue", "get", "metadata", name, "-f", "json"))["own"], 1)
     run("ping")
