@@ -82,6 +82,10 @@ async fn look_at(broker: &Broker, topic: &Topic, due: Timestamp) -> Result<Times
     let Some(newest) = broker.batch_at(log, Position::Tail).await? else { return Ok(now.plus(age).max(again)) };
     let cutoff = now.0.saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
     let young = broker.batch_at(log, Position::Time(Time(cutoff))).await?;
+    if young.is_none() && broker.inner.bounds(log).await?.is_none() {
+        // It was closed meanwhile: there is nothing young because there is nothing at all.
+        return Ok(due);
+    }
     let mut before = young.map_or(newest.first, |batch| batch.first).min(newest.first);
     if let Some(most) = topic.retention.bytes.filter(|_| too_large) {
         before = before.max(beyond(broker, log, Offset(bounds.first.0), bounds.bytes - most).await?).min(newest.first);

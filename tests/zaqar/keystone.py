@@ -38,7 +38,7 @@ PROJECTS = ["alpha", "beta", "service"]
 PEOPLE = [("ann", "alpha", "member"), ("ben", "beta", "member"), ("eve", "alpha", "reader"), ("zaqar", "service", "service"),
           ("olga", "alpha", "operator")]
 CONF = """[database]
-connection = sqlite:///%(folder)s/keystone.db?timeout=60
+connection = sqlite:///%(folder)s/keystone.db
 [token]
 provider = fernet
 [fernet_tokens]
@@ -161,16 +161,15 @@ class Keystone:
     def set_addresses(self, messaging):
         """Writes the run's addresses into the catalogue."""
         with contextlib.closing(sqlite3.connect(os.path.join(self.folder, "keystone.db"))) as database, database:
-            # Its threads write at the same time.
-            database.execute("PRAGMA journal_mode = WAL")
             for old, new in ((OWN, self.url), (MESSAGING, messaging)):
                 database.execute("UPDATE endpoint SET url = ? WHERE url = ?", (new, old))
 
     def start(self):
+        # One thread: SQLite refuses one of two who begin to read and then both write.
         with open(os.path.join(self.folder, "keystone.log"), "ab") as log:
             self.process = child.LAUNCHER.submit(
                 subprocess.Popen,
-                [program("gunicorn"), "--chdir", self.folder, "--no-control-socket", "-w", "1", "--threads", "8",
+                [program("gunicorn"), "--chdir", self.folder, "--no-control-socket", "-w", "1", "-k", "gthread", "--threads", "1",
                  "-b", "127.0.0.1:%d" % self.port, "application:application"],
                 cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=lambda: runner.die_with_parent(signal.SIGTERM)).result()
@@ -249,7 +248,7 @@ def cloud(name, settings=()):
         with open(password, "w") as file:
             file.write(PASSWORD + "\n")
         ours = ["listen.zaqar=127.0.0.1:0", "listen.zaqar_websocket=127.0.0.1:0", "zaqar.auth_strategy=keystone", "keystone.url=" + keystone.url,
-                "keystone.password_file=" + password]
+                "keystone.password_file=" + password, "keystone.timeout_seconds=60"]
         settings = settings(ids) if callable(settings) else list(settings)
         with servers.running(name, ours + settings) as server:
             keystone.set_addresses("http://127.0.0.1:%d" % server.ports["zaqar"])

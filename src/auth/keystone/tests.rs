@@ -233,8 +233,8 @@ async fn a_trust_is_made_for_our_service_user_and_gives_tokens() {
     let trust = world.keystone.entrusted("t1").await.unwrap();
     let asked = world.table.lock().asked.last().cloned().unwrap();
     assert!(asked.contains(r#""scope":{"OS-TRUST:trust":{"id":"t1"}}"#), "{asked}");
-    assert_eq!((trust.token.reveal(), trust.identity.user.as_str()), ("own4", "u1"));
-    assert_eq!(world.keystone.entrusted("t1").await.unwrap().token.reveal(), "own4", "it is kept");
+    assert_eq!((trust.token.reveal(), trust.identity.user.as_str()), ("own2", "u1"));
+    assert_eq!(world.keystone.entrusted("t1").await.unwrap().token.reveal(), "own2", "it is kept");
     world.table.lock().login = Some(404);
     assert!(matches!(world.keystone.entrusted("t2").await, Err(Unknown::Refused)));
 }
