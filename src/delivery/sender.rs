@@ -2,7 +2,7 @@
 //! redirect and no proxy. Connections are kept and used again. Knows no dialect, tries nothing twice.
 
 use super::guard::Guard;
-use crate::telemetry::logging::with_causes;
+use crate::domain::error::with_causes;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, Method, Response, StatusCode, Url};

@@ -149,3 +149,19 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// A failure in one line: what failed, and each of the error's causes that says more. The error itself is left out: those of outbound
+/// requests name their URL, which may hold secrets.
+pub(crate) fn with_causes(what: &str, error: &dyn std::error::Error) -> String {
+    let mut line = what.to_owned();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line
+}

@@ -63,22 +63,6 @@ pub fn start(level: &str, json: bool) -> Result<Level, String> {
     Ok(Level(handle))
 }
 
-/// A failure in one line: what failed, and each of the error's causes that says more. The error itself is left out: those of outbound
-/// requests name their URL, which may hold secrets.
-pub(crate) fn with_causes(what: &str, error: &dyn std::error::Error) -> String {
-    let mut line = what.to_owned();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        cause = error.source();
-    }
-    line
-}
-
 /// A request's path and query with every secret in it replaced.
 #[must_use]
 pub fn redact(target: &str) -> Cow<'_, str> {

@@ -3,7 +3,7 @@
 use super::Identity;
 use crate::auth::Token;
 use crate::domain::Timestamp;
-use crate::telemetry::logging::with_causes;
+use crate::domain::error::with_causes;
 use chrono::{DateTime, SecondsFormat};
 use reqwest::header::HeaderValue;
 use reqwest::{Response, StatusCode};
