@@ -150,7 +150,7 @@ def test_the_openstack_command_works(cloud):
     claimed = json.loads(run("claim", "create", name, "-f", "json"))
     same([message["Messages"] for message in claimed], ["by command"])
     run("queue", "set", "metadata", name, json.dumps({"own": 1}))
-    same(json.loads(run("queue", "get", "metadata", name, "-f", "json"))["own"], 1)
+    same(json.loads(run("queue", "get", "metadata", name, "-f", "json"))["Metadata"]["own"], 1)
     run("ping")
     run("queue", "delete", name)
 
