@@ -1,9 +1,11 @@
 //! Reading a request's body within bounds of size, time and shared room, and what is still coming of one that was refused.
 
-use crate::api::Share;
-use actix_web::HttpRequest;
+use crate::api::{Share, hang_up};
+use crate::telemetry::logging::redact;
 use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use std::time::Duration;
 
@@ -66,9 +68,27 @@ pub(crate) async fn read_body(
     tokio::time::timeout(time_max, read).await.map_err(|_| Unread::Late)?
 }
 
+/// What every answer goes through before it is sent: of a body that nobody read, so many bytes are read on (none from who sent too
+/// slowly: he is not waited for again), or the connection is closed; and the request is logged.
+pub(crate) async fn finish(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    mut answer: HttpResponse,
+    bytes_max: usize,
+) -> HttpResponse {
+    let bytes_max = if answer.status() == StatusCode::REQUEST_TIMEOUT { 0 } else { bytes_max };
+    if !discard(payload, bytes_max).await {
+        answer.head_mut().set_connection_type(ConnectionType::Close);
+        hang_up(request);
+    }
+    let target = || request.uri().path_and_query().map_or("", |target| target.as_str());
+    tracing::debug!(method = %request.method(), target = %redact(target()), status = answer.status().as_u16(), "answered");
+    answer
+}
+
 /// Reads on what a refused client still sends, within bounds: a connection closed before that may lose him the answer. Whether the body
 /// came to its end.
-pub(crate) async fn discard(payload: &mut Payload, bytes_max: usize) -> bool {
+async fn discard(payload: &mut Payload, bytes_max: usize) -> bool {
     let mut left = bytes_max;
     let read = async {
         while let Some(Ok(chunk)) = payload.next().await {

@@ -9,7 +9,7 @@ mod room;
 mod route_metrics;
 pub mod zaqar;
 
-pub(crate) use body::{Unread, discard, read_body};
+pub(crate) use body::{Unread, finish, read_body};
 pub(crate) use connection::{client_gone, hang_up};
 pub(crate) use room::{LARGEST, LEAST, Large, Room, SMALL, Share};
 pub(crate) use route_metrics::RouteMetrics;

@@ -9,15 +9,13 @@ use super::{
     Ams, bindings, cors, members, metrics, offsets, projects, publish, pull, push, registrations, schemas, status,
     subscriptions, topics, usage, users,
 };
-use crate::api::{Large, SMALL, Share, Unread, discard, hang_up, read_body};
+use crate::api::{Large, SMALL, Share, Unread, finish, read_body};
 use crate::domain::project::Project;
 use crate::domain::subscription::Subscription;
 use crate::domain::topic::Topic;
 use crate::domain::{Name, ProjectId};
-use crate::telemetry::logging::redact;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
@@ -51,16 +49,8 @@ pub(crate) async fn answer(ams: &Ams, request: HttpRequest, mut payload: Payload
     // What is logged of a request at other levels than debug names it by itself.
     let span = tracing::debug_span!("request", dialect = "ams", request_id = %id, operation);
     let mut answer = async {
-        let mut answer = respond(ams, id, &request, found, &mut payload).await;
-        // Who sent too slowly is not waited for again.
-        let bytes_max = if answer.status() == StatusCode::REQUEST_TIMEOUT { 0 } else { ams.options().body_bytes_max };
-        if !discard(&mut payload, bytes_max).await {
-            answer.head_mut().set_connection_type(ConnectionType::Close);
-            hang_up(&request);
-        }
-        let target = || request.uri().path_and_query().map_or("", |target| target.as_str());
-        tracing::debug!(method = %request.method(), target = %redact(target()), status = answer.status().as_u16(), "answered");
-        answer
+        let answer = respond(ams, id, &request, found, &mut payload).await;
+        finish(&request, &mut payload, answer, ams.options().body_bytes_max).await
     }
     .instrument(span)
     .await;

@@ -101,6 +101,7 @@ pub struct Limits {
     pub max_length_client_id: u64,
 }
 
+#[cfg(test)]
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -162,6 +163,7 @@ pub struct ZaqarOptions {
     pub limits: Limits,
 }
 
+#[cfg(test)]
 impl Default for ZaqarOptions {
     fn default() -> Self {
         let limits = Limits::default();

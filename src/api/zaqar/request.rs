@@ -6,14 +6,13 @@ use super::error::{Failure, JSON, Refusal, translate, unknown};
 use super::query::Query;
 use super::routes::{Match, Operation, Route};
 use super::{Zaqar, ZaqarOptions, bound, claims, health, home, messages, post, queues, share, stats, subscriptions};
-use crate::api::{Large, SMALL, Unread, discard, hang_up, read_body};
+use crate::api::{Large, SMALL, Unread, finish, read_body};
 use crate::auth::keystone::Keystone;
 use crate::domain::Name;
-use crate::telemetry::logging::redact;
 use actix_web::http::header::{
     ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING,
 };
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
@@ -151,17 +150,8 @@ pub(crate) async fn answer(zaqar: &Zaqar, request: HttpRequest, mut payload: Pay
     let operation = route.map_or("none", |(_, route)| route.rule);
     let span = tracing::debug_span!("request", dialect = "zaqar", request_id = %id, operation);
     let mut answer = async {
-        let mut answer = respond(zaqar, &options, id, &request, found.as_ref(), &mut payload).await;
-        // Who sent too slowly is not waited for again.
-        let late = answer.status() == StatusCode::REQUEST_TIMEOUT;
-        let bytes_max = if late { 0 } else { options.limits.body_bytes().saturating_mul(2) };
-        if !discard(&mut payload, bytes_max).await {
-            answer.head_mut().set_connection_type(ConnectionType::Close);
-            hang_up(&request);
-        }
-        let target = || request.uri().path_and_query().map_or("", |target| target.as_str());
-        tracing::debug!(method = %request.method(), target = %redact(target()), status = answer.status().as_u16(), "answered");
-        answer
+        let answer = respond(zaqar, &options, id, &request, found.as_ref(), &mut payload).await;
+        finish(&request, &mut payload, answer, options.limits.body_bytes().saturating_mul(2)).await
     }
     .instrument(span)
     .await;
