@@ -150,6 +150,11 @@ impl Client {
             }
             (404, "Topic doesn't exist") => "; `angelia topic list` shows what is there".to_owned(),
             (404, "Subscription doesn't exist") => "; `angelia subscription list` shows what is there".to_owned(),
+            (404, "Schema doesn't exist") => "; `angelia schema list` shows what is there".to_owned(),
+            (404, "User registration doesn't exist") => "; `angelia registration list` shows all".to_owned(),
+            (409, "Push functionality is currently disabled") => {
+                "; the service must be started with push.enabled=true".to_owned()
+            }
             (404, "User doesn't exist") => "; `angelia user list` shows who is there".to_owned(),
             (429 | 503, _) => "; try again in a moment".to_owned(),
             _ => String::new(),

@@ -41,7 +41,7 @@ fn a_schema_is_made_attached_and_holds_messages_to_its_rules() {
     service.run(&["publish", "jobs", "anything"]);
     service.run(&["schema", "delete", "job"]);
     let (code, complaint) = service.refused(&["schema", "show", "job"]);
-    assert!(code == 1 && complaint.contains("schema job"), "{complaint}");
+    assert!(code == 1 && complaint.contains("schema job") && complaint.contains("schema list"), "{complaint}");
     let (code, _) = service.refused(&["schema", "update", "job"]);
     assert_eq!(code, 2);
 }
@@ -102,10 +102,14 @@ fn who_asks_to_be_let_in_is_accepted_or_declined() {
 #[test]
 fn a_subscription_is_pushed_to_an_endpoint_that_must_be_verified() {
     let folder = tempfile::tempdir().unwrap();
-    let service = Service::start(folder.path(), &["serve", "--set", "push.enabled=true"]);
+    let service = Service::start(folder.path(), &["serve"]);
     service.run(&["project", "create", "demo"]);
     service.run(&["topic", "create", "t1"]);
     service.run(&["subscription", "create", "s1", "--topic", "t1"]);
+    let (_, complaint) = service.refused(&["subscription", "verify", "s1"]);
+    assert!(complaint.contains("push.enabled=true"), "{complaint}");
+    assert!(service.stop().success());
+    let service = Service::start(folder.path(), &["serve", "--set", "push.enabled=true"]);
     let told = service.run(&["subscription", "push", "s1", "--to", "https://127.0.0.1:1/hook", "--max", "5"]);
     assert!(told.contains("subscription verify s1"), "{told}");
     let config = &json(&service.run(&["subscription", "show", "s1", "--json"]))["pushConfig"];
